@@ -1,0 +1,1 @@
+//! Device twins: the rules, and the stores.
