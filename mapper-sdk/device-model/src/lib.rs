@@ -12,6 +12,7 @@ mod manifest;
 mod options;
 mod problem;
 mod reading;
+mod resolve;
 mod time;
 mod value;
 
