@@ -1,6 +1,8 @@
 //! Holds `ARCHITECTURE.md` to its word: who may import whom, which words stay in which files, and that every
 //! test named in the documentation exists.
 
+#![expect(clippy::unwrap_used, reason = "a test file; its helpers are no test functions")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

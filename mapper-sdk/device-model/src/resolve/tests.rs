@@ -11,21 +11,21 @@ spec:
   protocol: modbus
   protocolConfigData: {communicateMode: TCP, port: "502", slaveID: 1}
   properties:
-- name: temperature
-  type: FLOAT
-  accessMode: ReadOnly
-  minimum: "-20"
-  maximum: "130"
-  unit: celsius
-  visitors:
-    protocolName: modbus
-    configData: {register: HoldingRegister, offset: 0, limit: 1, scale: 0.1}
-- name: setpoint
-  type: INT
-  accessMode: ReadWrite
-  minimum: "30"
-  maximum: "90"
-- {name: unused, type: BOOLEAN, accessMode: ReadWrite}
+    - name: temperature
+      type: FLOAT
+      accessMode: ReadOnly
+      minimum: "-20"
+      maximum: "130"
+      unit: celsius
+      visitors:
+        protocolName: modbus
+        configData: {register: HoldingRegister, offset: 0, limit: 1, scale: 0.1}
+    - name: setpoint
+      type: INT
+      accessMode: ReadWrite
+      minimum: "30"
+      maximum: "90"
+    - {name: unused, type: BOOLEAN, accessMode: ReadWrite}
 ---
 apiVersion: devices.kubeedge.io/v1beta1
 kind: Device
@@ -34,18 +34,18 @@ spec:
   deviceModelRef: {name: boiler}
   nodeName: edge-1
   protocol:
-protocolName: modbus
-configData: {ip: 192.0.2.10, slaveID: 3}
+    protocolName: modbus
+    configData: {ip: 192.0.2.10, slaveID: 3}
   properties:
-- name: temperature
-  collectCycle: 10000
-  reportToCloud: true
-  visitors:
-    protocolName: ignored
-    configData: {offset: 4, deadband: 0.5}
-- name: setpoint
-  desired: {value: "65", metadata: {type: int}}
-  visitors: {protocolName: modbus, configData: {register: HoldingRegister, offset: 10}}
+    - name: temperature
+      collectCycle: 10000
+      reportToCloud: true
+      visitors:
+        protocolName: ignored
+        configData: {offset: 4, deadband: 0.5}
+    - name: setpoint
+      desired: {value: "65", metadata: {type: int}}
+      visitors: {protocolName: modbus, configData: {register: HoldingRegister, offset: 10}}
 "#;
 
 fn parse(text: &str) -> (DeviceModel, DeviceInstance) {
