@@ -1,0 +1,266 @@
+//! What the local API says and takes, as types that serialise in both directions: the command line uses the same.
+//!
+//! Times are RFC 3339 text; values are their text form.
+
+use std::collections::BTreeMap;
+
+use device_model::{
+    Access, Ack, AckCode, DataType, DeviceId, DeviceState, Generation, PropertyName, Quality,
+    QualityCode, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Answer of `GET /v1/devices`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceList {
+    /// Every device, by namespace and name.
+    pub devices: Vec<DeviceView>,
+}
+
+/// One device with its twin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Name within it.
+    pub name: String,
+    /// Decides which mapper has it.
+    pub protocol: String,
+    /// Name of its DeviceModel.
+    pub model: String,
+    /// For people; may be empty.
+    #[serde(default)]
+    pub description: String,
+    /// What its mapper says about it.
+    pub state: DeviceState,
+    /// The mapper that has it now.
+    pub mapper: Option<String>,
+    /// Revision: counts every change of this device.
+    pub rev: u64,
+    /// Changes when the store was lost or restored: revisions of two epochs do not compare.
+    pub epoch: u64,
+    /// Changes when the device was removed and made again under the same name.
+    pub incarnation: u64,
+    /// In the manifest's order.
+    pub properties: Vec<PropertyView>,
+}
+
+impl DeviceView {
+    /// `namespace/name`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The property of that name.
+    pub fn property(&self, name: &str) -> Option<&PropertyView> {
+        self.properties.iter().find(|property| property.name == name)
+    }
+}
+
+/// One property with its twin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PropertyView {
+    /// Unique within the device.
+    pub name: String,
+    /// Its type (`INT`, `FLOAT`, …).
+    #[serde(rename = "type")]
+    pub data_type: DataType,
+    /// Who may change it.
+    pub access: Access,
+    /// For people; may be empty.
+    #[serde(default)]
+    pub unit: String,
+    /// Smallest accepted value.
+    pub minimum: Option<String>,
+    /// Largest accepted value.
+    pub maximum: Option<String>,
+    /// What somebody wants it to be.
+    pub desired: Option<DesiredView>,
+    /// What became of that wish.
+    pub ack: Option<AckView>,
+    /// What the device last said.
+    pub reported: Option<ReportedView>,
+    /// Whether the newest desired value has its final acknowledgement (also true where nothing is desired).
+    pub settled: bool,
+    /// Whether reported equals desired, within the property's tolerance (also true where nothing is desired).
+    pub in_sync: bool,
+}
+
+/// A desired value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredView {
+    /// Its text form.
+    pub value: String,
+    /// Counts the accepted desired values of this property.
+    pub version: Generation,
+    /// When it was accepted.
+    pub set_at: Timestamp,
+    /// Who wrote it: `manifest`, `api`, `mqtt` or `cloud`.
+    pub writer: String,
+}
+
+/// An acknowledgement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AckView {
+    /// The desired version that it speaks of.
+    pub version: Generation,
+    /// The number, such as 209.
+    pub code: AckCode,
+    /// The same as a word, such as `verified`.
+    pub word: String,
+    /// What the mapper adds; may be empty.
+    #[serde(default)]
+    pub detail: String,
+    /// When it came in.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+}
+
+impl AckView {
+    /// The acknowledgement that came in at `at`.
+    pub fn new(ack: &Ack, at: Option<Timestamp>) -> Self {
+        Self {
+            version: ack.generation,
+            code: ack.code,
+            word: ack.code.word().into(),
+            detail: ack.detail.clone(),
+            at,
+        }
+    }
+}
+
+/// A reported value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedView {
+    /// Its text form; with quality `bad` the last good one, none if there never was one.
+    pub value: Option<String>,
+    /// How far it can be trusted.
+    pub quality: Quality,
+    /// Why, such as `timeout`.
+    pub code: QualityCode,
+    /// When the device says it measured it.
+    pub source_time: Option<Timestamp>,
+    /// When the mapper read it.
+    pub sample_time: Timestamp,
+    /// When the agent accepted it.
+    pub received_at: Timestamp,
+    /// Counts the reports of this property.
+    pub version: u64,
+}
+
+/// Body of `PATCH /v1/devices/{namespace}/{name}/desired`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DesiredPatch {
+    /// What to write, by property.
+    pub properties: BTreeMap<String, DesiredValue>,
+    /// Refuses the whole patch unless each property's desired version is exactly this (0: nothing desired yet).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<u64>,
+}
+
+/// One value of a [`DesiredPatch`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DesiredValue {
+    /// Text, number or truth; `null` withdraws the wish.
+    pub value: serde_json::Value,
+}
+
+/// Answer of the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredAnswer {
+    /// The device's revision after the write.
+    pub rev: u64,
+    /// What was accepted, by property.
+    pub properties: BTreeMap<String, AcceptedView>,
+    /// The time of `wait` passed before every property was finally acknowledged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed_out: bool,
+}
+
+/// One accepted desired value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AcceptedView {
+    /// Its text form; none where the wish was withdrawn.
+    pub value: Option<String>,
+    /// Its number.
+    pub version: Generation,
+    /// What became of it so far.
+    pub ack: Option<AckView>,
+}
+
+/// An error answer: what, where and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}{message}{}", prefix(field), suffix(remedy))]
+pub struct ErrorView {
+    /// The HTTP status.
+    pub code: u16,
+    /// Path of the field at fault; may be empty.
+    #[serde(default)]
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do; may be empty.
+    #[serde(default)]
+    pub remedy: String,
+}
+
+fn prefix(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
+}
+
+fn suffix(remedy: &str) -> String {
+    if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
+}
+
+/// What an [`Event`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// A reading came in, or its quality changed.
+    Reported,
+    /// A desired value was accepted.
+    Desired,
+    /// A desired value was acknowledged.
+    Ack,
+    /// The device's state changed.
+    State,
+    /// The device is new, or its definition changed.
+    Added,
+    /// The device is gone.
+    Removed,
+}
+
+/// One change of a twin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Grows by one with each event of this run of the agent; give it to `since` to go on from here.
+    pub id: u64,
+    /// `namespace/name`.
+    pub device: DeviceId,
+    /// Which property; none for changes of the device as a whole.
+    pub property: Option<PropertyName>,
+    /// What happened.
+    pub kind: EventKind,
+    /// The reported value after the change.
+    pub reported: Option<String>,
+    /// The desired value after the change.
+    pub desired: Option<String>,
+    /// Quality of the reported value.
+    pub quality: Option<Quality>,
+    /// Reason of that quality.
+    pub code: Option<QualityCode>,
+    /// The newest acknowledgement.
+    pub ack: Option<AckView>,
+    /// The device's state after the change.
+    pub state: DeviceState,
+    /// When the agent accepted the change.
+    pub time: Timestamp,
+    /// The device's revision after the change.
+    pub rev: u64,
+}
