@@ -1,1 +1,29 @@
-//! Device twins: the rules, and the stores.
+//! Device twins: what is desired of each property of a device, and what the device reported.
+//!
+//! [`Twin`] holds the rules as pure code: no runtime, no clock (`now` is an argument), no I/O. [`Twins`] holds all
+//! twins of a node over a [`Store`], and [`Twins::apply`] turns a batch of [`Command`]s into one transaction. The
+//! rules, each with its test, are listed in `docs/twin.md`.
+//!
+//! Invariants:
+//! - a report never changes what is desired;
+//! - each change of a twin raises its revision by exactly one, and is answered only when it is committed;
+//! - a commit that fails changes nothing in memory.
+
+mod command;
+mod outcome;
+mod property;
+mod settings;
+mod twin;
+mod writer;
+
+pub use command::{
+    AckSource, Command, Desire, DesireProperty, EventKey, Given, GivenReading, PropertyReport,
+    Report,
+};
+pub use outcome::{
+    Answer, Change, ChangeKind, Current, Outcome, PropertyChange, Refused, Rejected,
+};
+pub use property::{Acknowledged, Desired, Reported, TwinProperty};
+pub use settings::{Limits, Owner, Settings};
+pub use twin::{Delta, Twin};
+pub use writer::{Uid, Writer};
