@@ -1,0 +1,84 @@
+//! The command tree, and the way from a command to its file.
+
+mod completions;
+mod config;
+mod describe;
+mod get;
+mod run;
+mod set;
+mod version;
+mod watch;
+
+use std::future::Future;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::outcome::{EXIT_CODES, Outcome};
+
+/// A device plane for edge gateways: mappers, device twins and a slim agent.
+///
+/// Start with `edgetwin demo`: simulated Modbus devices, a mapper and an agent in one process, with a live
+/// table of what the devices say. Then, in a second terminal, `edgetwin set demo/pump speed=1450 --wait 5s`.
+#[derive(Debug, Parser)]
+#[command(name = "edgetwin", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(run::RunArgs),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Get(get::GetArgs),
+    Describe(describe::DescribeArgs),
+    Set(set::SetArgs),
+    Watch(watch::WatchArgs),
+    Completions(completions::CompletionsArgs),
+    Version(version::VersionArgs),
+}
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// What kept it from its work.
+pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Run(args) => on_all_cores(run::run(args)),
+        Command::Config(command) => config::run(&command),
+        Command::Get(args) => on_one_core(get::run(args)),
+        Command::Describe(args) => on_one_core(describe::run(args)),
+        Command::Set(args) => on_one_core(set::run(args)),
+        Command::Watch(args) => on_one_core(watch::run(args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+/// For commands that ask and print.
+fn on_one_core(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("start the runtime")?.block_on(work)
+}
+
+/// For commands that serve.
+fn on_all_cores(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("start the runtime")?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

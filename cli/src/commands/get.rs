@@ -1,0 +1,99 @@
+//! `edgetwin get`: devices, or the twin of one.
+
+use device_model::Timestamp;
+use edge_agent::api::view::{DeviceList, DeviceView, PropertyView};
+
+use crate::client::{Client, ConnectArgs};
+use crate::duration::short;
+use crate::outcome::Outcome;
+use crate::output::{
+    OutputArgs, ack_cell, add, faint, print, quality_cell, state_cell, table, text, with_unit,
+};
+
+/// Show all devices, or the properties of one
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  edgetwin get devices\n  edgetwin get demo/pump\n  edgetwin get pump -o json"
+)]
+pub(crate) struct GetArgs {
+    /// `devices`, or one device: namespace/name, or its name alone
+    #[arg(default_value = "devices", value_name = "WHAT")]
+    what: String,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Asks the agent and prints.
+///
+/// # Errors
+/// No agent answers, or there is no such device.
+pub(crate) async fn run(args: GetArgs) -> anyhow::Result<Outcome> {
+    let client = Client::find(&args.connect).await?;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    if args.what == "devices" {
+        let list = DeviceList { devices: client.devices().await? };
+        print(args.output.output, &list, |list| devices_table(&list.devices, now))?;
+    } else {
+        let device = client.device(&args.what).await?;
+        print(args.output.output, &device, |device| properties_table(device, now))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
+    if devices.is_empty() {
+        return "no devices; put DeviceModel and Device manifests into the agent's manifests folder"
+            .into();
+    }
+    let mut rows =
+        table(&["DEVICE", "STATE", "PROTOCOL", "MODEL", "MAPPER", "PROPERTIES", "IN SYNC", "AGE"]);
+    for device in devices {
+        let wanted = device.properties.iter().filter(|property| property.desired.is_some());
+        let in_sync = wanted.clone().filter(|property| property.in_sync).count();
+        let newest = device.properties.iter().filter_map(|property| property.reported.as_ref());
+        let newest = newest.map(|reported| reported.sample_time).max();
+        add(
+            &mut rows,
+            vec![
+                device.id().into(),
+                state_cell(device.state),
+                (&device.protocol).into(),
+                (&device.model).into(),
+                device.mapper.as_deref().unwrap_or("none").into(),
+                device.properties.len().into(),
+                format!("{in_sync}/{}", wanted.count()).into(),
+                newest.map_or_else(|| faint("never"), |at| short(now.since(at)).into()),
+            ],
+        );
+    }
+    text(&rows)
+}
+
+/// One row for each property of `device`.
+pub(crate) fn properties_table(device: &DeviceView, now: Timestamp) -> String {
+    let mut rows = table(&["PROPERTY", "DESIRED", "REPORTED", "QUALITY", "AGE", "ACKNOWLEDGEMENT"]);
+    for property in &device.properties {
+        add(&mut rows, property_cells(property, now));
+    }
+    text(&rows)
+}
+
+fn property_cells(property: &PropertyView, now: Timestamp) -> Vec<comfy_table::Cell> {
+    let desired = property.desired.as_ref().map_or("", |desired| &desired.value);
+    let mut cells = vec![(&property.name).into(), desired.into()];
+    match &property.reported {
+        None => cells.extend([faint("-"), faint("no reading yet"), faint("-")]),
+        Some(reported) => cells.extend([
+            match &reported.value {
+                Some(value) => with_unit(value, &property.unit).into(),
+                None => faint("-"),
+            },
+            quality_cell(reported.quality, reported.code),
+            short(now.since(reported.sample_time)).into(),
+        ]),
+    }
+    cells.push(ack_cell(property.ack.as_ref()));
+    cells
+}

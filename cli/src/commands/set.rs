@@ -1,0 +1,267 @@
+//! `edgetwin set`: says what properties should become, and what became of that.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use device_model::{AckCode, DeviceId};
+use edge_agent::api::view::{
+    AcceptedView, AckView, DesiredAnswer, DesiredPatch, DesiredValue, DeviceView, Event,
+};
+use serde::Serialize;
+
+use crate::client::{Client, ConnectArgs, Events, suggest};
+use crate::duration::short;
+use crate::outcome::Outcome;
+use crate::output::{Format, OutputArgs, print, say, with_unit};
+
+/// Say what properties of a device should become
+///
+/// Without --wait the command ends when the agent has stored the wish. With it, each acknowledgement is printed
+/// as it comes, and the command ends with the final one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgetwin set demo/pump speed=1450 --wait 5s
+  edgetwin set demo/room setpoint=21.5 fan=true --wait 5s
+
+Exit codes with --wait: 0 the device took every value, 1 a value was refused, 3 not confirmed in time
+(the wish stands, and the mapper goes on trying)")]
+pub(crate) struct SetArgs {
+    /// Which device: namespace/name, or its name alone
+    device: String,
+    /// What to write: property=value
+    #[arg(required = true, value_name = "PROPERTY=VALUE")]
+    assignments: Vec<Assignment>,
+    /// Wait so long for the device to take the values
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// `property=value`.
+#[derive(Clone, Debug)]
+struct Assignment {
+    property: String,
+    value: String,
+}
+
+impl FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((property, value)) if !property.is_empty() => {
+                Ok(Self { property: property.into(), value: value.into() })
+            }
+            _ => Err("write it as property=value, such as speed=1450".into()),
+        }
+    }
+}
+
+/// Writes, and waits if asked to.
+///
+/// # Errors
+/// No agent answers, there is no such device or property, or the agent refuses a value.
+pub(crate) async fn run(args: SetArgs) -> anyhow::Result<Outcome> {
+    let client = Client::find(&args.connect).await?;
+    let device = client.device(&args.device).await?;
+    let patch = patch(&device, &args.assignments)?;
+    let id = DeviceId::new(&device.namespace, &device.name)?;
+    // Before the write, so that no acknowledgement is missed.
+    let events = match args.wait {
+        Some(_) => Some(client.events().await?),
+        None => None,
+    };
+    let begun = Instant::now();
+    let answer = client.desire(&id, &patch).await?;
+    let mut progress = Progress { device, id, format: args.output.output, begun, answer };
+    progress.say_accepted()?;
+    let outcome = match (events, args.wait) {
+        (Some(events), Some(wait)) => progress.follow(events, wait).await?,
+        _ => Outcome::Done,
+    };
+    if args.output.output != Format::Table {
+        print(args.output.output, &progress.result(), |_| String::new())?;
+    }
+    Ok(outcome)
+}
+
+fn patch(device: &DeviceView, assignments: &[Assignment]) -> anyhow::Result<DesiredPatch> {
+    let mut properties = BTreeMap::new();
+    for Assignment { property, value } in assignments {
+        if device.property(property).is_none() {
+            let known: Vec<String> = device.properties.iter().map(|p| p.name.clone()).collect();
+            bail!("{} has no property {property}{}", device.id(), suggest(property, &known));
+        }
+        let value = DesiredValue { value: value.clone().into() };
+        if properties.insert(property.clone(), value).is_some() {
+            bail!("{property} is given twice; which value should it have?");
+        }
+    }
+    Ok(DesiredPatch { properties, if_version: None })
+}
+
+/// What is known of the write so far.
+struct Progress {
+    device: DeviceView,
+    id: DeviceId,
+    format: Format,
+    begun: Instant,
+    answer: DesiredAnswer,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SetResult<'a> {
+    device: String,
+    #[serde(flatten)]
+    answer: &'a DesiredAnswer,
+}
+
+impl Progress {
+    /// Prints each acknowledgement of our values until all are final or the time is over.
+    async fn follow(&mut self, mut events: Events, wait: Duration) -> anyhow::Result<Outcome> {
+        let properties = std::mem::take(&mut self.answer.properties);
+        for (name, accepted) in &properties {
+            if let Some(ack) = &accepted.ack {
+                self.say_ack(name, ack)?;
+            }
+        }
+        self.answer.properties = properties;
+        let acknowledged = async {
+            while !self.answer.properties.values().all(is_settled) {
+                match events.next().await? {
+                    Some(event) => self.take(&event)?,
+                    None => bail!(
+                        "the agent stopped; the wish is stored, and goes on when the agent runs again"
+                    ),
+                }
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(wait, acknowledged).await {
+            Ok(result) => result?,
+            Err(_) => {
+                self.answer.timed_out = true;
+                self.say_open(wait)?;
+            }
+        }
+        Ok(self.outcome())
+    }
+
+    /// Takes in an event, and prints it if it acknowledges one of our values.
+    fn take(&mut self, event: &Event) -> anyhow::Result<()> {
+        let (Some(property), Some(ack)) = (&event.property, &event.ack) else { return Ok(()) };
+        if event.device != self.id {
+            return Ok(());
+        }
+        let Some(accepted) = self.answer.properties.get_mut(property.as_str()) else {
+            return Ok(());
+        };
+        let mut ack = ack.clone();
+        if ack.version < accepted.version {
+            return Ok(());
+        }
+        if ack.version > accepted.version {
+            // Somebody else's newer value took the place of ours.
+            ack.code = AckCode::Superseded;
+            ack.word = ack.code.word().into();
+            ack.detail = format!("by version {}", ack.version);
+        }
+        let known = accepted
+            .ack
+            .as_ref()
+            .is_some_and(|known| known.code == ack.code && known.detail == ack.detail);
+        if !known {
+            accepted.ack = Some(ack.clone());
+            self.say_ack(property.as_str(), &ack)?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self) -> Outcome {
+        let codes = || self.answer.properties.values().map(|p| p.ack.as_ref().map(|ack| ack.code));
+        if codes().flatten().any(|code| code.is_final() && !code.is_success()) {
+            Outcome::Refused
+        } else if codes().all(|code| code.is_some_and(AckCode::is_success)) {
+            Outcome::Done
+        } else {
+            Outcome::Degraded
+        }
+    }
+
+    fn result(&self) -> SetResult<'_> {
+        SetResult { device: self.device.id(), answer: &self.answer }
+    }
+
+    fn say_accepted(&self) -> anyhow::Result<()> {
+        for (name, accepted) in &self.answer.properties {
+            let value = accepted.value.as_deref().unwrap_or("nothing");
+            let value = with_unit(value, self.unit(name));
+            self.say_line(name, &format!("{value} desired, version {}", accepted.version))?;
+        }
+        Ok(())
+    }
+
+    fn say_ack(&self, name: &str, ack: &AckView) -> anyhow::Result<()> {
+        let took = short(self.begun.elapsed());
+        let text = match ack.code {
+            AckCode::Verified => format!("verified by read-back after {took}"),
+            AckCode::Applied => format!("applied after {took}, not read back"),
+            _ => ack.word.clone(),
+        };
+        let detail =
+            if ack.detail.is_empty() { String::new() } else { format!(": {}", ack.detail) };
+        self.say_line(name, &format!("{text}{detail}"))
+    }
+
+    fn say_open(&self, wait: Duration) -> anyhow::Result<()> {
+        for (name, accepted) in &self.answer.properties {
+            if !is_settled(accepted) {
+                let word = accepted.ack.as_ref().map_or("not acknowledged", |ack| &ack.word);
+                self.say_line(name, &format!("still {word} after {}", short(wait)))?;
+            }
+        }
+        if self.format == Format::Table {
+            say(&format!(
+                "The wish stands, and the mapper goes on trying. `edgetwin watch {}` shows when it is through.",
+                self.id
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn say_line(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        if self.format == Format::Table {
+            say(&format!("{} {name}: {text}", self.id))?;
+        }
+        Ok(())
+    }
+
+    fn unit(&self, name: &str) -> &str {
+        self.device.property(name).map_or("", |property| &property.unit)
+    }
+}
+
+fn is_settled(accepted: &AcceptedView) -> bool {
+    accepted.ack.as_ref().is_some_and(|ack| ack.code.is_final())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_has_a_name_and_may_have_an_empty_value() {
+        let read: Assignment = "label=a=b".parse().unwrap();
+        assert_eq!((read.property.as_str(), read.value.as_str()), ("label", "a=b"));
+        assert!("label=".parse::<Assignment>().unwrap().value.is_empty());
+        assert!("=5".parse::<Assignment>().is_err());
+        assert!("speed".parse::<Assignment>().unwrap_err().contains("speed=1450"));
+    }
+}
