@@ -1,12 +1,13 @@
 //! DMI v1beta1: the gRPC contract between mappers and the agent.
 
 pub mod connect;
+pub mod convert;
 pub mod headers;
 pub mod serve;
 
 /// Messages, clients and server traits as generated from `proto/dmi.proto`.
 ///
-/// They are for the border alone: [`convert`](crate) turns them into the vocabulary of `device-model`.
+/// They are for the border alone: [`convert`] turns them into the vocabulary of `device-model`.
 pub mod proto {
     #![allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
     tonic::include_proto!("v1beta1");

@@ -1,0 +1,22 @@
+//! Keys of the metadata maps. `timestamp` and `type` are KubeEdge's, the others ours.
+
+/// Down: when the value was desired; up: when it was sampled. Milliseconds since 1970.
+pub const TIMESTAMP: &str = "timestamp";
+/// The property's type in lower case: `int`, `float`, `double`, `string`, `boolean`, `bytes`.
+pub const TYPE: &str = "type";
+/// Down: the generation of the desired value; there exactly when something is desired.
+pub const VERSION: &str = "version";
+/// The number of an acknowledgement's code. Down: the last that the agent knows.
+pub const ACK_CODE: &str = "ackCode";
+/// The generation that an acknowledgement is about.
+pub const ACK_VERSION: &str = "ackVersion";
+/// Up: one line about an acknowledgement, for a person.
+pub const ACK_DETAIL: &str = "ackDetail";
+/// Up: `true` where a twin carries an acknowledgement and no reading.
+pub const ACK_ONLY: &str = "ackOnly";
+/// Up: `good`, `uncertain` or `bad`.
+pub const QUALITY: &str = "quality";
+/// Up: why the quality is what it is.
+pub const QUALITY_CODE: &str = "qualityCode";
+/// Up: the device's own time of the value. Milliseconds since 1970.
+pub const SOURCE_TIMESTAMP: &str = "sourceTimestamp";
