@@ -1,1 +1,3 @@
-//! End-to-end tests.
+//! Whole processes and foreign peers, for the end-to-end tests, the bench and the endurance lines.
+
+pub mod process;

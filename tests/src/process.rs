@@ -1,0 +1,160 @@
+//! One program of ours or of somebody else, started for a test and gone when its handle is.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running program. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+}
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// User and system time together.
+    pub cpu: Duration,
+    /// Resident memory now, in bytes.
+    pub resident: u64,
+    /// Largest resident memory so far, in bytes.
+    pub peak: u64,
+}
+
+impl Process {
+    /// Starts `command` with its standard error in `log` (its last lines are in the error if it ends too early).
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let file = std::fs::File::create(log).with_context(|| format!("{}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { child, name })
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn usage(&self) -> Result<Usage> {
+        let process = procfs::process::Process::new(i32::try_from(self.child.id())?)?;
+        let stat = process.stat()?;
+        let status = process.status()?;
+        let ticks = procfs::ticks_per_second();
+        Ok(Usage {
+            cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
+            resident: status.vmrss.unwrap_or_default() * 1024,
+            peak: status.vmhwm.unwrap_or_default() * 1024,
+        })
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no such process")?;
+        kill_process(pid, signal).with_context(|| format!("signal to {}", self.name))
+    }
+
+    /// Kills it without a word, as a crash or a power cut would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn crash(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, then waits for it to end by itself within `patience`; tells how long that took.
+    ///
+    /// # Errors
+    /// It is still there after `patience`.
+    pub async fn stop(mut self, patience: Duration) -> Result<(ExitStatus, Duration)> {
+        let start = Instant::now();
+        self.signal(Signal::TERM)?;
+        let name = self.name.clone();
+        eventually(patience, &format!("end of {name}"), || Ok(self.child.try_wait()?))
+            .await
+            .map(|status| (status, start.elapsed()))
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks `condition` again and again until it has an answer.
+///
+/// # Errors
+/// No answer within `patience`, or the condition failed.
+pub async fn eventually<T>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(answer) = condition()? {
+            return Ok(answer);
+        }
+        if Instant::now() > end {
+            bail!("{what}: not within {patience:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Path of one of our programs, built (in the profile of the caller) if it is not there or not fresh.
+///
+/// # Errors
+/// It does not build.
+pub fn program(package: &str, binary: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let release = here.components().any(|part| part.as_os_str() == OsStr::new("release"));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--locked", "-p", package, "--bin", binary]);
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    if release {
+        cargo.arg("--release");
+    }
+    if !cargo.status().context("cargo")?.success() {
+        bail!("{package} does not build");
+    }
+    // target/PROFILE/bench or target/PROFILE/deps/test-hash
+    let folder = here
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "release" || name == "debug"));
+    let path = folder.context("not in a target folder")?.join(binary);
+    if !path.exists() {
+        bail!("{} was not built", path.display());
+    }
+    Ok(path)
+}
