@@ -10,20 +10,32 @@
 //! - a commit that fails changes nothing in memory.
 
 mod command;
+mod counters;
+mod desire;
+mod draft;
+mod load;
 mod outcome;
 mod property;
+mod repeats;
+mod report;
+mod rows;
 mod settings;
+pub mod store;
 mod twin;
+mod twins;
 mod writer;
 
 pub use command::{
     AckSource, Command, Desire, DesireProperty, EventKey, Given, GivenReading, PropertyReport,
     Report,
 };
+pub use counters::Counters;
 pub use outcome::{
     Answer, Change, ChangeKind, Current, Outcome, PropertyChange, Refused, Rejected,
 };
 pub use property::{Acknowledged, Desired, Reported, TwinProperty};
 pub use settings::{Limits, Owner, Settings};
+pub use store::{Durability, MemoryStore, Store, StoreError};
 pub use twin::{Delta, Twin};
+pub use twins::Twins;
 pub use writer::{Uid, Writer};

@@ -19,6 +19,8 @@ pub struct TwinProperty {
     pub reported: Option<Reported>,
     /// The highest generation that was given, also of values that are deleted: none is ever used again.
     pub generation: Generation,
+    /// The highest number that the cloud gave one of its values; 0: none.
+    pub cloud_version: u64,
     /// The device's revision at which `desired` or `ack` changed last; 0: never.
     pub desired_pv: u64,
     /// The manifest's desired text as it was last loaded.
@@ -108,6 +110,26 @@ impl TwinProperty {
             self.reported.as_ref().is_some_and(|reported| reported.shows(&desired.value, property));
         (!refused && !shown).then_some(desired)
     }
+
+    pub(crate) fn wanted_generation(&self, property: &Property) -> Option<Generation> {
+        self.wanted(property).map(|desired| desired.generation)
+    }
+
+    /// Whether a side changed after revision `rev`.
+    pub(crate) fn changed_after(&self, rev: u64) -> bool {
+        let reported_pv = self.reported.as_ref().map_or(0, |reported| reported.pv);
+        self.desired_pv.max(reported_pv) > rev
+    }
+
+    /// Octets of its values that do not have a fixed size.
+    pub(crate) fn octets(&self) -> usize {
+        let values = [
+            self.desired.as_ref().map(|desired| &desired.value),
+            self.beneath.as_ref().map(|desired| &desired.value),
+            self.reported.as_ref().and_then(|reported| reported.value.as_ref()),
+        ];
+        values.into_iter().flatten().map(octets).sum()
+    }
 }
 
 impl Reported {
@@ -118,5 +140,14 @@ impl Reported {
                 .value
                 .as_ref()
                 .is_some_and(|value| value.within(wanted, property.options.tolerance))
+    }
+}
+
+/// Octets of a text or of bytes; 0 for what has a fixed size.
+pub(crate) fn octets(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(octets) => octets.len(),
+        Value::Int(_) | Value::Float(_) | Value::Double(_) | Value::Boolean(_) => 0,
     }
 }

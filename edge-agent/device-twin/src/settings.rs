@@ -9,8 +9,8 @@ pub struct Settings {
     pub owner: Owner,
     /// How often a reading that only repeats the last one is written to the store; default 60 s (rule R3).
     pub refresh_persist: Duration,
-    /// How long reported values may wait to be synced to disk; zero: not at all; default 10 s. They survive the
-    /// death of the process in any case: this is about power cuts.
+    /// How long reported values may wait to be synced to disk; default 10 s; zero: each commit is synced. They
+    /// survive the death of the process in any case: this is about power cuts.
     pub sync: Duration,
     /// How long the result of a request is kept for a repeat of it; default 10 min (rule R7).
     pub repeat_window: Duration,

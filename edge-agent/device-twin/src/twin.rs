@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use device_model::{Device, DeviceState, Generation, Property, PropertyName, Timestamp, Value};
+use device_model::{
+    Device, DeviceState, Generation, Property, PropertyName, Quality, QualityCode, Timestamp, Value,
+};
 
-use crate::{TwinProperty, Uid};
+use crate::desire::expire;
+use crate::draft::{Draft, Moment};
+use crate::property::octets;
+use crate::{Change, Current, Rejected, TwinProperty, Uid};
 
 /// Desired and reported of all properties of one device.
 #[derive(Clone, Debug)]
@@ -93,4 +98,98 @@ impl Twin {
         let place = self.order.binary_search_by(|index| at(index).cmp(name)).ok()?;
         Some(usize::from(self.order[place]))
     }
+
+    /// Checks that a request is for this life and this revision of the device (rules R5 and R26).
+    pub(crate) fn meant<'a>(
+        &self,
+        uid: Option<&Uid>,
+        if_version: Option<u64>,
+        named: impl Iterator<Item = &'a str>,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Rejected> {
+        if let Some(uid) = uid.filter(|uid| **uid != self.uid) {
+            moment.counters.former_lives += 1;
+            return Err(Rejected::FormerLife { device: self.device.id.clone(), uid: uid.clone() });
+        }
+        if let Some(expected) = if_version.filter(|version| *version != self.rev) {
+            moment.counters.conflicts += 1;
+            let properties = named
+                .filter_map(|name| self.property(name))
+                .map(|(property, state)| (property.name.clone(), state.clone()))
+                .collect();
+            let current = Box::new(Current { rev: self.rev, properties });
+            return Err(Rejected::Conflict { expected, current });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unknown_property(&self, name: &str) -> Rejected {
+        let name: String = name.chars().take(128).collect();
+        Rejected::Unknown { what: format!("property {name} of device {}", self.device.id) }
+    }
+
+    /// Whether `value` fits into the twin beside the others (rule R9).
+    pub(crate) fn has_room(
+        &self,
+        at: usize,
+        value: &Value,
+        moment: &Moment<'_>,
+    ) -> Result<(), Rejected> {
+        let limit = moment.settings.limits.twin;
+        let new = octets(value);
+        if new == 0 {
+            return Ok(());
+        }
+        let others: usize = self.properties.iter().map(TwinProperty::octets).sum();
+        if others + new > limit {
+            return Err(Rejected::TooLarge {
+                what: format!("the twin with this value of {}", self.device.properties[at].name),
+                limit: format!("{limit} octets"),
+            });
+        }
+        Ok(())
+    }
+
+    /// What time alone does: expiry (rules R11 and R14) and staleness (rule R24).
+    pub(crate) fn tick(&mut self, moment: &Moment<'_>) -> Option<Change> {
+        let mut draft = Draft::of(self).ok()?;
+        draft.quietly().check_at = None;
+        for at in 0..draft.twin().properties.len() {
+            let expires = expire(&mut draft, at, moment);
+            let stale = go_stale(&mut draft, at, moment);
+            for time in [expires, stale].into_iter().flatten() {
+                draft.check_at(time);
+            }
+        }
+        draft.finish()
+    }
+
+    /// The mapper is gone: nobody can tell the state. Values go stale in their own time.
+    pub(crate) fn lose(&mut self) -> Option<Change> {
+        let mut draft = Draft::of(self).ok()?;
+        draft.set_state(DeviceState::Unknown);
+        draft.finish()
+    }
+}
+
+/// Marks a value that nobody refreshed; returns when it will be due if it is not yet.
+fn go_stale(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) -> Option<Timestamp> {
+    let twin = draft.twin();
+    let reported = twin.properties[at].reported.as_ref()?;
+    if reported.quality == Quality::Bad || reported.code == QualityCode::Stale {
+        return None;
+    }
+    let seen = reported.received_at.max(moment.opened_at);
+    let due = seen.plus(twin.device.properties[at].stale_after());
+    if due > moment.now {
+        return Some(due);
+    }
+    let rev = draft.rev();
+    let property = draft.reported_side(at);
+    property.persisted_at = moment.now;
+    if let Some(reported) = &mut property.reported {
+        (reported.quality, reported.code) = (Quality::Uncertain, QualityCode::Stale);
+        reported.pv = rev;
+    }
+    None
 }

@@ -1,0 +1,120 @@
+//! A change in the making: it knows what each touched property was, and ends as one revision or as none.
+
+use device_model::{DeviceState, Timestamp};
+
+use crate::{Change, ChangeKind, Counters, PropertyChange, Rejected, Settings, Twin, TwinProperty};
+
+/// The largest version: JSON numbers are exact up to here (rule R4).
+pub(crate) const LAST_VERSION: u64 = (1 << 53) - 1;
+
+/// What the rules need to know beside the twin.
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Timestamp,
+    /// When the store was opened: values from before it are not stale before they had time to be read again.
+    pub(crate) opened_at: Timestamp,
+    pub(crate) settings: &'a Settings,
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// One command's work on one twin.
+pub(crate) struct Draft<'a> {
+    twin: &'a mut Twin,
+    /// The revision that this change will have.
+    rev: u64,
+    before: Vec<(usize, TwinProperty)>,
+    state_before: Option<DeviceState>,
+}
+
+impl<'a> Draft<'a> {
+    /// # Errors
+    /// The twin's revision is at its end.
+    pub(crate) fn of(twin: &'a mut Twin) -> Result<Self, Rejected> {
+        if twin.rev >= LAST_VERSION {
+            return Err(Rejected::Exhausted(twin.device.id.clone()));
+        }
+        let rev = twin.rev + 1;
+        Ok(Self { twin, rev, before: Vec::new(), state_before: None })
+    }
+
+    pub(crate) fn twin(&self) -> &Twin {
+        self.twin
+    }
+
+    /// The twin, for what needs no revision: times, and when to look again.
+    pub(crate) fn quietly(&mut self) -> &mut Twin {
+        self.twin
+    }
+
+    /// The revision that this change will have.
+    pub(crate) fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    /// The property at `index`, for a change of its desired side.
+    pub(crate) fn desired_side(&mut self, index: usize) -> &mut TwinProperty {
+        self.keep(index);
+        let property = &mut self.twin.properties[index];
+        property.desired_pv = self.rev;
+        property
+    }
+
+    /// The property at `index`, for a change of its reported side; the caller sets its `pv`.
+    pub(crate) fn reported_side(&mut self, index: usize) -> &mut TwinProperty {
+        self.keep(index);
+        &mut self.twin.properties[index]
+    }
+
+    pub(crate) fn set_state(&mut self, state: DeviceState) {
+        if state != self.twin.state {
+            self.state_before.get_or_insert(self.twin.state);
+            self.twin.state = state;
+        }
+    }
+
+    /// Something happens to this twin at `time`: look at it then at the latest.
+    pub(crate) fn check_at(&mut self, time: Timestamp) {
+        let sooner = self.twin.check_at.is_none_or(|at| time < at);
+        if sooner {
+            self.twin.check_at = Some(time);
+        }
+    }
+
+    fn keep(&mut self, index: usize) {
+        let property = &self.twin.properties[index];
+        let touched = property.desired_pv == self.rev
+            || property.reported.as_ref().is_some_and(|reported| reported.pv == self.rev);
+        if !touched {
+            self.before.push((index, property.clone()));
+        }
+    }
+
+    /// Takes the revision, if anything changed.
+    pub(crate) fn finish(self) -> Option<Change> {
+        let Self { twin, rev, mut before, state_before } = self;
+        let state = state_before.filter(|old| *old != twin.state).map(|old| (old, twin.state));
+        if before.is_empty() && state.is_none() {
+            return None;
+        }
+        twin.rev = rev;
+        before.sort_unstable_by_key(|(index, _)| *index);
+        let mut delta_changed = false;
+        let properties = before
+            .into_iter()
+            .map(|(index, old)| {
+                let property = &twin.device.properties[index];
+                let new = twin.properties[index].clone();
+                delta_changed |= old.wanted_generation(property) != new.wanted_generation(property);
+                PropertyChange { name: property.name.clone(), old: Some(old), new: Some(new) }
+            })
+            .collect();
+        Some(Change {
+            device: twin.device.clone(),
+            uid: twin.uid.clone(),
+            rev,
+            kind: ChangeKind::Updated,
+            state,
+            properties,
+            delta_changed,
+        })
+    }
+}

@@ -1,0 +1,321 @@
+//! Where twins outlive the process.
+//!
+//! A [`Store`] keeps rows; it knows none of the rules. [`Twins`](crate::Twins) hands it the rows that a batch changed,
+//! as one transaction. Besides the twins it keeps what the uplink has confirmed, and whole objects (Kubernetes
+//! resources) so that a node can start without its cloud.
+
+mod memory;
+
+use std::sync::Arc;
+
+use device_model::{DataType, DeviceId, DeviceState, Generation, PropertyName, Timestamp};
+
+pub use memory::MemoryStore;
+
+use crate::{Reported, TwinProperty, Uid};
+
+/// How far a commit must have got when it returns. Both outlive the death of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Given to the kernel: survives `kill -9`, but not a power cut.
+    Written,
+    /// On the disk, with everything that was written before: survives a power cut.
+    Synced,
+}
+
+/// A place for twins, confirmations and objects.
+///
+/// Each method that writes is one transaction: after an error nothing of it is there.
+pub trait Store {
+    /// Everything about twins; called once, at the start.
+    ///
+    /// # Errors
+    /// The store cannot be read; the error says what to do.
+    fn load(&mut self) -> Result<Stored, StoreError>;
+
+    /// Writes `rows` in their order, as one transaction.
+    ///
+    /// # Errors
+    /// Nothing was written; the error says what to do.
+    fn commit(&mut self, rows: &[Row<'_>], durability: Durability) -> Result<(), StoreError>;
+
+    /// Brings everything that was written to the disk.
+    ///
+    /// # Errors
+    /// It may not be there yet; the error says what to do.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Numbers the lives of this store, upwards; 0 before the first [`Store::set_epoch`]. Order of twins within one
+    /// life of a device is (epoch, revision).
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn epoch(&mut self) -> Result<u64, StoreError>;
+
+    /// Sets the epoch, synced.
+    ///
+    /// # Errors
+    /// It is not set.
+    fn set_epoch(&mut self, epoch: u64) -> Result<(), StoreError>;
+
+    /// The properties of `device` of which a side changed after revision `rev`, by name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn dirty_since(&mut self, device: &DeviceId, rev: u64)
+    -> Result<Vec<PropertyName>, StoreError>;
+
+    /// Notes, synced, that the uplink has `device` up to this point. A point below the known one changes nothing.
+    ///
+    /// # Errors
+    /// It is not noted.
+    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError>;
+
+    /// Up to where the uplink has `device`, if it has anything.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError>;
+
+    /// Stores `object` in place of one of the same kind, namespace and name, synced.
+    ///
+    /// # Errors
+    /// The former one, or none, is there still.
+    fn put_object(&mut self, object: &Object) -> Result<(), StoreError>;
+
+    /// Deletes an object, synced; whether there was one.
+    ///
+    /// # Errors
+    /// It is there still.
+    fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError>;
+
+    /// One object.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn object(&mut self, key: &ObjectKey) -> Result<Option<Object>, StoreError>;
+
+    /// All objects of a kind, by namespace and name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn objects(&mut self, kind: &str) -> Result<Vec<Object>, StoreError>;
+}
+
+/// What a store holds about twins.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// See [`Store::epoch`].
+    pub epoch: u64,
+    /// All twins.
+    pub twins: Vec<StoredTwin>,
+    /// What was deleted.
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// A twin without its device's description, which comes from elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTwin {
+    /// Its row.
+    pub row: u32,
+    /// Whose twin.
+    pub id: DeviceId,
+    /// Which life.
+    pub uid: Uid,
+    /// Its revision.
+    pub rev: u64,
+    /// The device's state.
+    pub state: DeviceState,
+    /// When the state was last online.
+    pub last_online: Option<Timestamp>,
+    /// Its properties.
+    pub properties: Vec<StoredProperty>,
+}
+
+/// One property of a [`StoredTwin`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredProperty {
+    /// Its name.
+    pub name: PropertyName,
+    /// The type of its values.
+    pub data_type: DataType,
+    /// Its state.
+    pub state: TwinProperty,
+}
+
+/// The memory of a deleted device, or of a deleted property of one (rule R25).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tombstone {
+    /// The device.
+    pub device: DeviceId,
+    /// The property; `None`: the whole device.
+    pub property: Option<PropertyName>,
+    /// Which life of the device.
+    pub uid: Uid,
+    /// The revision of the deletion.
+    pub rev: u64,
+    /// The property's highest generation.
+    pub generation: Generation,
+    /// When.
+    pub deleted_at: Timestamp,
+    /// Whether the cloud knows.
+    pub confirmed: bool,
+}
+
+/// One row to write.
+#[derive(Clone, Debug)]
+pub enum Row<'a> {
+    /// A new device.
+    Device {
+        /// Its row number, unused so far.
+        row: u32,
+        /// Namespace and name, not there so far.
+        id: &'a DeviceId,
+        /// Which life.
+        uid: &'a Uid,
+    },
+    /// The device with everything that is its own goes.
+    RemoveDevice {
+        /// Its row number.
+        row: u32,
+    },
+    /// Revision and state of a device.
+    Twin {
+        /// The device's row number.
+        row: u32,
+        /// Its revision.
+        rev: u64,
+        /// Its state.
+        state: DeviceState,
+        /// When the state was last online.
+        last_online: Option<Timestamp>,
+    },
+    /// A new property.
+    Property {
+        /// Its row number, unused so far.
+        row: u32,
+        /// The row number of its device.
+        device: u32,
+        /// Its name.
+        name: &'a PropertyName,
+        /// The type of its values.
+        data_type: DataType,
+    },
+    /// A property with both its sides goes.
+    RemoveProperty {
+        /// Its row number.
+        row: u32,
+    },
+    /// The desired side of a property.
+    Desired {
+        /// The property's row number.
+        row: u32,
+        /// All of it; the reported side is not looked at.
+        state: &'a TwinProperty,
+    },
+    /// The reported side of a property.
+    Reported {
+        /// The property's row number.
+        row: u32,
+        /// All of it.
+        reported: &'a Reported,
+    },
+    /// Something deleted is remembered, in place of an older memory of the same.
+    Bury(&'a Tombstone),
+    /// A memory goes.
+    Forget(&'a Tombstone),
+}
+
+/// Up to where the uplink has a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Which life of the device.
+    pub uid: Uid,
+    /// The store's epoch.
+    pub epoch: u64,
+    /// The device's revision.
+    pub rev: u64,
+}
+
+/// Names an [`Object`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// `Device`, `ConfigMap`, `Pod`.
+    pub kind: Arc<str>,
+    /// Its namespace; empty for what has none.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// A whole resource, as its API gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
+    /// The API's version of it; opaque.
+    pub resource_version: String,
+    /// Its text.
+    pub body: Vec<u8>,
+}
+
+/// The store could not do what was asked; nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Free space, then try again.
+    #[error("the disk of {place} is full; free space there, nothing that was accepted is lost")]
+    Full {
+        /// The store's file.
+        place: String,
+    },
+    /// Stop the other process, or give this one another file.
+    #[error(
+        "{place} is in use by another process; stop that one, or give this one another directory"
+    )]
+    InUse {
+        /// The store's file.
+        place: String,
+    },
+    /// Give this user the right to write there.
+    #[error(
+        "{place} cannot be opened for writing ({reason}); check its owner, its mode and its mount"
+    )]
+    Access {
+        /// The store's file.
+        place: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Put the file aside, start again without it, or with a backup.
+    #[error(
+        "{place} is damaged ({reason}); stop, move it with its -wal file aside, restore a backup or start empty"
+    )]
+    Damaged {
+        /// The store's file.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Run the version that wrote it, or a newer one.
+    #[error(
+        "{place} has format {found}, this program knows up to {known}; run the newer program again"
+    )]
+    TooNew {
+        /// The store's file.
+        place: String,
+        /// The file's format.
+        found: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// The medium fails: stop the process, check the disk.
+    #[error("{place} failed ({reason}); stop, and check the disk with `dmesg`")]
+    Failed {
+        /// The store's file.
+        place: String,
+        /// What was said.
+        reason: String,
+    },
+}

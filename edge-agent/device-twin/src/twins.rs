@@ -1,0 +1,512 @@
+//! All twins of a node: batches of commands in, one transaction each, answers and changes out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use device_model::{DeviceId, Timestamp};
+
+use crate::draft::{LAST_VERSION, Moment};
+use crate::load::{self, Loaded, Rows, Tombstones};
+use crate::repeats::Repeats;
+use crate::rows::{Before, difference};
+use crate::store::{Confirmed, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
+use crate::{
+    Answer, Change, ChangeKind, Command, Counters, EventKey, Outcome, Owner, PropertyChange,
+    Rejected, Settings, Twin, Uid,
+};
+
+/// All twins of a node over a store. It has one owner, and no lock.
+#[derive(Debug)]
+pub struct Twins<S> {
+    store: S,
+    settings: Settings,
+    twins: HashMap<DeviceId, Twin>,
+    /// In the store, but nobody described the device since the start.
+    parked: HashMap<DeviceId, StoredTwin>,
+    tombstones: Tombstones,
+    repeats: Repeats,
+    /// When to look at which twin again; follows `Twin::check_at` of what is committed.
+    deadlines: BTreeSet<(Timestamp, DeviceId)>,
+    counters: Counters,
+    rows: Rows,
+    epoch: u64,
+    opened_at: Timestamp,
+    /// Since when something waits to be synced.
+    unsynced_since: Option<Timestamp>,
+}
+
+/// What one batch did so far, to write it or to take it back.
+#[derive(Default)]
+struct Batch {
+    before: HashMap<DeviceId, Before>,
+    tombstones: HashMap<(DeviceId, Option<device_model::PropertyName>), Option<Tombstone>>,
+    events: Vec<(DeviceId, EventKey)>,
+    counters: Counters,
+}
+
+/// Result of one command: the answer, and what to publish.
+type Done = Result<(Answer, Vec<Change>), Rejected>;
+
+impl<S: Store> Twins<S> {
+    /// Reads all twins from `store`. They take part once their device is loaded.
+    ///
+    /// # Errors
+    /// The store cannot be read, or, when it is new, not be written.
+    pub fn open(mut store: S, settings: Settings, now: Timestamp) -> Result<Self, StoreError> {
+        let stored = store.load()?;
+        let mut epoch = stored.epoch;
+        if epoch == 0 {
+            // Later stores of this node get higher numbers, as long as its clock is not set back.
+            epoch = u64::try_from(now.as_millis()).unwrap_or(1).clamp(1, LAST_VERSION);
+            store.set_epoch(epoch)?;
+        }
+        let rows = Rows {
+            device: stored.twins.iter().map(|twin| twin.row).max().unwrap_or(0),
+            property: (stored.twins.iter().flat_map(|twin| &twin.properties))
+                .map(|property| property.state.row)
+                .max()
+                .unwrap_or(0),
+        };
+        let tombstones = stored
+            .tombstones
+            .into_iter()
+            .map(|one| ((one.device.clone(), one.property.clone()), one))
+            .collect();
+        Ok(Self {
+            store,
+            settings,
+            twins: HashMap::new(),
+            parked: stored.twins.into_iter().map(|twin| (twin.id.clone(), twin)).collect(),
+            tombstones,
+            repeats: Repeats::default(),
+            deadlines: BTreeSet::new(),
+            counters: Counters::default(),
+            rows,
+            epoch,
+            opened_at: now,
+            unsynced_since: None,
+        })
+    }
+
+    /// Applies `commands` in order, as one transaction of the store.
+    ///
+    /// Flow: each command is judged and applied in memory, then the rows that changed are committed at once.
+    ///
+    /// Guarantees: what is answered is committed, and survives the death of the process; desired values,
+    /// acknowledgements, states and descriptions are also on the disk, reported values within [`Settings::sync`].
+    /// Changes come in the order of their revisions.
+    ///
+    /// # Errors
+    /// The commit failed: no command of the batch has any effect, in memory or on disk.
+    pub fn apply(
+        &mut self,
+        commands: Vec<Command>,
+        now: Timestamp,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut batch = Batch { counters: self.counters, ..Batch::default() };
+        let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
+        let outcomes =
+            commands.into_iter().map(|command| self.one(command, &mut batch, now)).collect();
+        match self.commit(&batch, ticks, now) {
+            Ok(()) => {
+                self.note_deadlines(&batch);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                self.take_back(batch);
+                Err(error)
+            }
+        }
+    }
+
+    /// When [`Command::Tick`] is due; `None`: nothing waits for time to pass.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let sync = self.unsynced_since.map(|since| since.plus(self.settings.sync));
+        let check = self.deadlines.first().map(|(time, _)| *time);
+        sync.into_iter().chain(check).min()
+    }
+
+    /// The twin of a loaded device.
+    pub fn get(&self, device: &DeviceId) -> Option<&Twin> {
+        self.twins.get(device)
+    }
+
+    /// The twins of all loaded devices, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Twin> {
+        self.twins.values()
+    }
+
+    /// Devices of the store that were not loaded since the start: remove those that no longer exist.
+    pub fn parked(&self) -> impl ExactSizeIterator<Item = &DeviceId> {
+        self.parked.keys()
+    }
+
+    /// Numbers the lives of the store.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What was dropped, refused and done since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The store, for objects and for what the uplink has not confirmed.
+    pub fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// The uplink has `device` up to `confirmed`; a deletion that it covers may be forgotten in time.
+    ///
+    /// # Errors
+    /// It is not noted; confirm again.
+    pub fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
+        self.store.confirm(device, confirmed)?;
+        let covered = |one: &Tombstone| {
+            !one.confirmed
+                && one.device == *device
+                && one.uid == confirmed.uid
+                && one.rev <= confirmed.rev
+        };
+        let now_known: Vec<_> = (self.tombstones.values())
+            .filter(|one| covered(one))
+            .map(|one| Tombstone { confirmed: true, ..one.clone() })
+            .collect();
+        if !now_known.is_empty() {
+            let rows: Vec<_> = now_known.iter().map(Row::Bury).collect();
+            self.store.commit(&rows, Durability::Synced)?;
+        }
+        for one in now_known {
+            self.tombstones.insert((one.device.clone(), one.property.clone()), one);
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, command: Command, batch: &mut Batch, now: Timestamp) -> Outcome {
+        let event = match &command {
+            Command::Report(report) => report.event.clone().map(|key| (report.device.clone(), key)),
+            Command::Desire(desire) => desire.event.clone().map(|key| (desire.device.clone(), key)),
+            _ => None,
+        };
+        if let Some((device, key)) = &event
+            && let Some(result) = self.repeats.find(device, key, now, &self.settings)
+        {
+            self.counters.repeats += 1;
+            return Outcome { result, changes: Vec::new() };
+        }
+        let done = match command {
+            Command::Report(report) => self.report(report, batch, now),
+            Command::Desire(desire) => self.desire(&desire, batch, now),
+            Command::Load(device) => self.load(device, batch, now),
+            Command::Remove(id) => self.remove(&id, batch, now),
+            Command::Lose(devices) => Ok(self.lose(&devices, batch)),
+            Command::Tick => Ok(self.tick(batch, now)),
+        };
+        let (result, changes) = match done {
+            Ok((answer, changes)) => (Ok(answer), changes),
+            Err(rejected) => {
+                self.counters.refused += 1;
+                (Err(rejected), Vec::new())
+            }
+        };
+        match changes.len() {
+            0 => self.counters.unchanged += 1,
+            some => self.counters.changes += u64::try_from(some).unwrap_or(u64::MAX),
+        }
+        if let Some((device, key)) = event {
+            self.repeats.keep(device.clone(), key.clone(), result.clone(), now, &self.settings);
+            batch.events.push((device, key));
+        }
+        Outcome { result, changes }
+    }
+
+    fn report(&mut self, report: crate::Report, batch: &mut Batch, now: Timestamp) -> Done {
+        let Self { twins, settings, counters, opened_at, .. } = self;
+        let Some(twin) = twins.get_mut(&report.device) else {
+            return Err(unknown(&report.device));
+        };
+        batch.touch(twin);
+        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let (change, refused) = twin.report(report, moment)?;
+        let answer = Answer { rev: twin.rev, refused, ..Answer::default() };
+        Ok((answer, change.into_iter().collect()))
+    }
+
+    fn desire(&mut self, desire: &crate::Desire, batch: &mut Batch, now: Timestamp) -> Done {
+        let Self { twins, settings, counters, opened_at, .. } = self;
+        let Some(twin) = twins.get_mut(&desire.device) else {
+            return Err(unknown(&desire.device));
+        };
+        batch.touch(twin);
+        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let change = twin.desire(desire, moment)?;
+        let generation = |one: &crate::DesireProperty| {
+            let (property, state) = twin.property(&one.property)?;
+            let desired = state.desired.as_ref();
+            Some((property.name.clone(), desired.map(|desired| desired.generation)))
+        };
+        let generations = desire.properties.iter().filter_map(generation).collect();
+        let answer = Answer { rev: twin.rev, generations, ..Answer::default() };
+        Ok((answer, change.into_iter().collect()))
+    }
+
+    fn load(
+        &mut self,
+        device: std::sync::Arc<device_model::Device>,
+        batch: &mut Batch,
+        now: Timestamp,
+    ) -> Done {
+        let id = device.id.clone();
+        let limit = self.settings.limits.properties;
+        if device.properties.len() > limit {
+            let (what, limit) = (format!("device {id}"), format!("{limit} properties"));
+            return Err(Rejected::TooLarge { what, limit });
+        }
+        let mut changes = Vec::new();
+        let uid = device.uid.as_deref().map(Uid::new);
+        let other_life = |known: &Uid| uid.as_ref().is_some_and(|uid| uid != known);
+        let known = (self.twins.get(&id).map(Twin::uid))
+            .or_else(|| self.parked.get(&id).map(|parked| &parked.uid));
+        if known.is_some_and(other_life) {
+            changes.extend(self.remove(&id, batch, now)?.1);
+        }
+        if let Some(twin) = self.twins.get(&id)
+            && *twin.device == *device
+        {
+            return Ok((Answer { rev: twin.rev, ..Answer::default() }, changes));
+        }
+        let (former, described) = match (self.twins.get(&id), self.parked.get(&id)) {
+            (Some(twin), _) => {
+                batch.touch(twin);
+                (Some(twin.clone().into_stored()), true)
+            }
+            (None, Some(parked)) => {
+                batch.touch_parked(parked);
+                (Some(parked.clone()), false)
+            }
+            (None, None) => {
+                batch.before.entry(id.clone()).or_insert(Before::Absent);
+                (None, false)
+            }
+        };
+        let Self { settings, counters, opened_at, tombstones, rows, .. } = self;
+        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let Loaded { twin, change, buried } =
+            load::load(former, described, device, tombstones, rows, moment)?;
+        for tombstone in buried {
+            self.bury(tombstone, batch);
+        }
+        for property in &twin.device.properties {
+            self.forget((id.clone(), Some(property.name.clone())), batch);
+        }
+        self.forget((id.clone(), None), batch);
+        let answer = Answer { rev: twin.rev, ..Answer::default() };
+        self.parked.remove(&id);
+        self.twins.insert(id, twin);
+        changes.extend(change);
+        Ok((answer, changes))
+    }
+
+    fn remove(&mut self, id: &DeviceId, batch: &mut Batch, now: Timestamp) -> Done {
+        let (uid, rev, change) = match (self.twins.get(id), self.parked.get(id)) {
+            (Some(twin), _) => {
+                batch.touch(twin);
+                (twin.uid.clone(), twin.rev + 1, Some(removal(twin)))
+            }
+            (None, Some(parked)) => {
+                batch.touch_parked(parked);
+                (parked.uid.clone(), parked.rev + 1, None)
+            }
+            (None, None) => return Err(unknown(id)),
+        };
+        self.twins.remove(id);
+        self.parked.remove(id);
+        let of_device = (id.clone(), None)..;
+        let properties: Vec<_> = (self.tombstones.range(of_device))
+            .map(|(key, _)| key.clone())
+            .take_while(|(device, _)| device == id)
+            .collect();
+        for key in properties {
+            self.forget(key, batch);
+        }
+        let tombstone = Tombstone {
+            device: id.clone(),
+            property: None,
+            uid,
+            rev,
+            generation: device_model::Generation::default(),
+            deleted_at: now,
+            confirmed: false,
+        };
+        self.bury(tombstone, batch);
+        Ok((Answer { rev, ..Answer::default() }, change.into_iter().collect()))
+    }
+
+    fn lose(&mut self, devices: &[DeviceId], batch: &mut Batch) -> (Answer, Vec<Change>) {
+        let mut changes = Vec::new();
+        for id in devices {
+            if let Some(twin) = self.twins.get_mut(id) {
+                batch.touch(twin);
+                changes.extend(twin.lose());
+            }
+        }
+        (Answer::default(), changes)
+    }
+
+    fn tick(&mut self, batch: &mut Batch, now: Timestamp) -> (Answer, Vec<Change>) {
+        self.repeats.forget_old(now, &self.settings);
+        let due: Vec<_> = (self.deadlines.iter())
+            .take_while(|(time, _)| *time <= now)
+            .map(|(_, id)| id.clone())
+            .collect();
+        let Self { twins, settings, counters, opened_at, .. } = self;
+        let moment = &Moment { now, opened_at: *opened_at, settings, counters };
+        let mut changes = Vec::new();
+        for id in due {
+            if let Some(twin) = twins.get_mut(&id) {
+                batch.touch(twin);
+                changes.extend(twin.tick(moment));
+            }
+        }
+        let owner = self.settings.owner;
+        let old: Vec<_> = (self.tombstones.iter())
+            .filter(|(_, one)| now.since(one.deleted_at) >= self.settings.tombstone_life)
+            .filter(|(_, one)| owner == Owner::Node || one.confirmed)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in old {
+            self.forget(key, batch);
+        }
+        (Answer::default(), changes)
+    }
+
+    fn bury(&mut self, tombstone: Tombstone, batch: &mut Batch) {
+        let key = (tombstone.device.clone(), tombstone.property.clone());
+        let before = self.tombstones.insert(key.clone(), tombstone);
+        batch.tombstones.entry(key).or_insert(before);
+    }
+
+    fn forget(&mut self, key: (DeviceId, Option<device_model::PropertyName>), batch: &mut Batch) {
+        if let Some(tombstone) = self.tombstones.remove(&key) {
+            batch.tombstones.entry(key).or_insert(Some(tombstone));
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch, ticks: bool, now: Timestamp) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
+        let mut durability = Durability::Written;
+        for (id, before) in &batch.before {
+            durability = durability.max(difference(before, self.twins.get(id), &mut rows));
+        }
+        for (key, before) in &batch.tombstones {
+            match (before, self.tombstones.get(key)) {
+                (_, Some(after)) => rows.push(Row::Bury(after)),
+                (Some(before), None) => rows.push(Row::Forget(before)),
+                (None, None) => {}
+            }
+        }
+        // A clock that was set back must not make the disk wait.
+        let since = self.unsynced_since.map(|since| since.min(now));
+        let due = since.is_some_and(|since| now.since(since) >= self.settings.sync);
+        if rows.is_empty() {
+            if ticks && due {
+                self.store.sync()?;
+                self.unsynced_since = None;
+            }
+            return Ok(());
+        }
+        if due || self.settings.sync.is_zero() {
+            durability = Durability::Synced;
+        }
+        self.store.commit(&rows, durability)?;
+        self.unsynced_since = match durability {
+            Durability::Synced => None,
+            Durability::Written => Some(since.unwrap_or(now)),
+        };
+        Ok(())
+    }
+
+    fn note_deadlines(&mut self, batch: &Batch) {
+        for (id, before) in &batch.before {
+            let old = match before {
+                Before::Present(twin) => twin.check_at,
+                Before::Absent | Before::Parked(_) => None,
+            };
+            let new = self.twins.get(id).and_then(|twin| twin.check_at);
+            if old != new {
+                if let Some(old) = old {
+                    self.deadlines.remove(&(old, id.clone()));
+                }
+                if let Some(new) = new {
+                    self.deadlines.insert((new, id.clone()));
+                }
+            }
+        }
+    }
+
+    fn take_back(&mut self, batch: Batch) {
+        for (id, before) in batch.before {
+            match before {
+                Before::Absent => {
+                    self.twins.remove(&id);
+                }
+                Before::Parked(parked) => {
+                    self.twins.remove(&id);
+                    self.parked.insert(id, *parked);
+                }
+                Before::Present(twin) => {
+                    self.twins.insert(id, *twin);
+                }
+            }
+        }
+        for (key, before) in batch.tombstones {
+            match before {
+                Some(tombstone) => self.tombstones.insert(key, tombstone),
+                None => self.tombstones.remove(&key),
+            };
+        }
+        for (device, event) in batch.events.into_iter().rev() {
+            self.repeats.take_back(&device, &event);
+        }
+        self.counters = batch.counters;
+    }
+}
+
+impl Batch {
+    /// Keeps `twin` as it was, the first time.
+    fn touch(&mut self, twin: &Twin) {
+        if !self.before.contains_key(&twin.device.id) {
+            let before = Before::Present(Box::new(twin.clone()));
+            self.before.insert(twin.device.id.clone(), before);
+        }
+    }
+
+    fn touch_parked(&mut self, parked: &StoredTwin) {
+        if !self.before.contains_key(&parked.id) {
+            self.before.insert(parked.id.clone(), Before::Parked(Box::new(parked.clone())));
+        }
+    }
+}
+
+fn unknown(device: &DeviceId) -> Rejected {
+    Rejected::Unknown { what: format!("device {device}") }
+}
+
+fn removal(twin: &Twin) -> Change {
+    let gone = |(property, state): (&device_model::Property, &crate::TwinProperty)| {
+        PropertyChange { name: property.name.clone(), old: Some(state.clone()), new: None }
+    };
+    Change {
+        device: twin.device.clone(),
+        uid: twin.uid.clone(),
+        rev: twin.rev + 1,
+        kind: ChangeKind::Removed,
+        state: None,
+        properties: twin.properties().map(gone).collect(),
+        delta_changed: false,
+    }
+}

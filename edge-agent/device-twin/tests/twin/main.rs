@@ -1,0 +1,6 @@
+//! Tests of the twins at the crate's border.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(unreachable_pub, reason = "a fixture is public to its tests")]
+
+mod fixture;
+mod path;
