@@ -1,3 +1,7 @@
 //! Whole processes and foreign peers, for the end-to-end tests, the bench and the endurance lines.
 
+pub mod bench;
+pub mod crash;
+pub mod gateway;
+pub mod http;
 pub mod process;

@@ -1,0 +1,66 @@
+//! Resident memory of the agent with devices that are being reported.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::megabytes;
+use crate::crash::report;
+use crate::gateway::{Gateway, plain_devices};
+
+/// What it measured.
+#[derive(Debug, Serialize)]
+pub struct Memory {
+    /// One line for each size.
+    pub sizes: Vec<Size>,
+}
+
+/// One size.
+#[derive(Debug, Serialize)]
+pub struct Size {
+    /// Devices.
+    pub devices: usize,
+    /// Properties of each.
+    pub properties: usize,
+    /// Resident after the load, in MB.
+    pub resident_mb: f64,
+    /// Largest on the way, in MB.
+    pub peak_mb: f64,
+    /// At most so much is wanted, in MB.
+    pub wanted_mb: f64,
+}
+
+/// Reports every device once a second for `seconds`, then reads the kernel's figures.
+///
+/// # Errors
+/// A report was refused.
+pub async fn run(seconds: u64) -> Result<Memory> {
+    let mut sizes = Vec::new();
+    for (devices, properties, wanted_mb) in [(20, 5, 20.0), (1000, 10, 40.0)] {
+        let mut gateway = Gateway::new(true)?;
+        gateway.manifest("devices.yaml", &plain_devices(devices, properties))?;
+        gateway.start(None).await?;
+        gateway.loaded(devices).await?;
+        let mut agent = dmi::connect::manager(gateway.dmi(), Duration::from_secs(5));
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut value = 0;
+        while Instant::now() < end {
+            tick.tick().await;
+            value += 1;
+            for device in 0..devices {
+                agent.report_device_status(report(device, properties, value)).await?;
+            }
+        }
+        let usage = gateway.agent()?.usage()?;
+        sizes.push(Size {
+            devices,
+            properties,
+            resident_mb: megabytes(usage.resident),
+            peak_mb: megabytes(usage.peak),
+            wanted_mb,
+        });
+    }
+    Ok(Memory { sizes })
+}

@@ -1,0 +1,57 @@
+//! Speed and memory of whole paths, each beside a raw baseline or a peer in the same run; JSON on standard output.
+//!
+//! `cargo run --release -p e2e --bin bench -- LINE`; without a line it lists them. The figures that were last
+//! measured stand in `docs/performance.md`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use e2e::bench;
+
+/// Measures one line and prints it as JSON.
+#[derive(Parser)]
+#[command(name = "bench", subcommand_required = true, arg_required_else_help = true)]
+struct Bench {
+    #[command(subcommand)]
+    line: Line,
+}
+
+#[derive(Subcommand)]
+enum Line {
+    /// Start of the agent until its DMI socket answers; beside it, start of a process that does nothing.
+    Start {
+        /// Starts that are counted.
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
+    /// Reports accepted and committed a second, from a Go client, the agent on one processor.
+    Dmi {
+        /// Seconds of load for each number of values a call.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// Resident memory of the agent with 20 x 5 and 1,000 x 10 properties and a mapper.
+    Memory {
+        /// Seconds of reporting before the memory is read.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// 500 sequential updates of one property: how many arrive out of order at an MQTT subscriber.
+    Order,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let line = match Bench::parse().line {
+        Line::Start { runs } => serde_json::to_value(bench::start::run(runs).await?)?,
+        Line::Dmi { seconds } => serde_json::to_value(bench::dmi::run(seconds).await?)?,
+        Line::Memory { seconds } => serde_json::to_value(bench::memory::run(seconds).await?)?,
+        Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
+    };
+    #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
+    {
+        println!("{line:#}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

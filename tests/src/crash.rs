@@ -1,0 +1,139 @@
+//! Reports under load, the agent killed at a random moment, and what is there afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dmi::connect;
+use dmi::proto::{
+    DeviceStatus, MapperInfo, MapperRegisterRequest, ReportDeviceStatusRequest, Twin, TwinProperty,
+};
+use rand::RngExt;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::gateway::{Gateway, plain_devices};
+
+const DEVICES: usize = 4;
+const PROPERTIES: usize = 5;
+
+/// What a run of kills showed.
+#[derive(Debug, Default, Serialize)]
+pub struct Kills {
+    /// How often the agent was killed.
+    pub kills: usize,
+    /// Property values that were acknowledged.
+    pub acknowledged: u64,
+    /// Properties that came back older than acknowledged.
+    pub lost: usize,
+    /// Devices whose revision went back.
+    pub revisions_back: usize,
+}
+
+/// Kills the agent `kills` times while every device is reported as fast as it goes.
+///
+/// # Errors
+/// Something else went wrong than a loss.
+pub async fn kills(kills: usize) -> Result<Kills> {
+    let mut gateway = Gateway::new(false)?;
+    gateway.manifest("devices.yaml", &plain_devices(DEVICES, PROPERTIES))?;
+    let acknowledged: Arc<[AtomicI64; DEVICES]> = Arc::default();
+    let mut result = Kills { kills, ..Kills::default() };
+    let mut revisions = [0; DEVICES];
+    for _ in 0..kills {
+        gateway.start(None).await?;
+        gateway.loaded(DEVICES).await?;
+        let mut load = JoinSet::new();
+        for device in 0..DEVICES {
+            load.spawn(report_for_ever(gateway.dmi(), device, acknowledged.clone()));
+        }
+        let before = total(&acknowledged);
+        let moment = Duration::from_millis(rand::rng().random_range(1..60));
+        tokio::time::sleep(moment).await;
+        gateway.crash()?;
+        while let Some(ended) = load.join_next().await {
+            ended.context("load")??;
+        }
+        result.acknowledged += (total(&acknowledged) - before) * PROPERTIES as u64;
+
+        gateway.start(None).await?;
+        gateway.loaded(DEVICES).await?;
+        for view in gateway.devices().await? {
+            let number: usize = view.name[1..].parse()?;
+            let least = acknowledged[number].load(Ordering::SeqCst);
+            for property in &view.properties {
+                let value = property.reported.as_ref().and_then(|reported| reported.value.as_ref());
+                let value: i64 = value.map_or(Ok(0), |text| text.parse())?;
+                result.lost += usize::from(value < least);
+            }
+            result.revisions_back += usize::from(view.rev < revisions[number]);
+            revisions[number] = view.rev;
+        }
+        gateway.crash()?;
+    }
+    ensure!(result.acknowledged > 0, "nothing was acknowledged: the test shows nothing");
+    Ok(result)
+}
+
+fn total(acknowledged: &[AtomicI64; DEVICES]) -> u64 {
+    acknowledged.iter().map(|count| count.load(Ordering::SeqCst).unsigned_abs()).sum()
+}
+
+/// Reports rising numbers for all properties of one device until the agent is gone.
+async fn report_for_ever(
+    socket: std::path::PathBuf,
+    device: usize,
+    acknowledged: Arc<[AtomicI64; DEVICES]>,
+) -> Result<()> {
+    let mut agent = connect::manager(socket, Duration::from_secs(2));
+    let registered = agent
+        .mapper_register(MapperRegisterRequest {
+            with_data: true,
+            mapper: Some(MapperInfo {
+                name: format!("load-{device}"),
+                // A protocol of its own: this peer holds no lease and owns no device.
+                protocol: "load".into(),
+                address: b"/nowhere.sock".to_vec(),
+                ..MapperInfo::default()
+            }),
+        })
+        .await;
+    if registered.is_err() {
+        return Ok(());
+    }
+    let mut number = acknowledged[device].load(Ordering::SeqCst);
+    loop {
+        number += 1;
+        match agent.report_device_status(report(device, PROPERTIES, number)).await {
+            Ok(_) => acknowledged[device].store(number, Ordering::SeqCst),
+            Err(status) if status.code() == tonic::Code::ResourceExhausted => {}
+            Err(status) if is_gone(&status) => return Ok(()),
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
+
+fn is_gone(status: &tonic::Status) -> bool {
+    use tonic::Code::{Cancelled, DeadlineExceeded, Internal, Unavailable, Unknown};
+    matches!(status.code(), Cancelled | DeadlineExceeded | Internal | Unavailable | Unknown)
+}
+
+/// A report of `value` for the first `properties` properties of a plain device.
+pub fn report(device: usize, properties: usize, value: i64) -> ReportDeviceStatusRequest {
+    let side = |text: String| Some(TwinProperty { value: text, ..TwinProperty::default() });
+    ReportDeviceStatusRequest {
+        device_name: format!("d{device}"),
+        device_namespace: "bench".into(),
+        reported_device: Some(DeviceStatus {
+            twins: (0..properties)
+                .map(|property| Twin {
+                    property_name: format!("p{property}"),
+                    observed_desired: side(String::new()),
+                    reported: side(value.to_string()),
+                })
+                .collect(),
+            ..DeviceStatus::default()
+        }),
+    }
+}

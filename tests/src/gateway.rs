@@ -1,0 +1,188 @@
+//! One gateway for a test: a temporary folder with manifests, and the agent as a process of its own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use edge_agent::api::view::DeviceView;
+use tempfile::TempDir;
+
+use crate::http;
+use crate::process::{Process, eventually, program};
+
+/// How long a start may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The folder, and the agent while it runs.
+#[derive(Debug)]
+pub struct Gateway {
+    folder: TempDir,
+    mqtt: Option<SocketAddr>,
+    agent: Option<Process>,
+}
+
+impl Gateway {
+    /// A gateway without devices; the agent does not run yet. `mqtt`: whether it gets an embedded broker.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn new(mqtt: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("manifests"))?;
+        let mqtt = if mqtt { Some(free_port()?) } else { None };
+        let broker = match mqtt {
+            Some(address) => format!("{{mode: embedded, listen: \"{address}\"}}"),
+            None => "{mode: off}".into(),
+        };
+        let dir = folder.path().display();
+        fs::write(
+            folder.path().join("agent.yaml"),
+            format!(
+                "apiVersion: edgetwin.io/v1\nkind: AgentConfig\nnode: {{name: bench}}\n\
+                 store: {{dir: {dir}/store}}\nmanifests: {{dir: {dir}/manifests}}\n\
+                 devices: {{dmiSocket: {dir}/dmi.sock}}\napi: {{socket: {dir}/api.sock}}\nmqtt: {broker}\n"
+            ),
+        )?;
+        Ok(Self { folder, mqtt, agent: None })
+    }
+
+    /// Writes a manifest file into the watched folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn manifest(&self, name: &str, text: &str) -> Result<()> {
+        Ok(fs::write(self.folder.path().join("manifests").join(name), text)?)
+    }
+
+    /// Starts the agent, on processor `cpu` alone if one is named, and waits until its DMI socket answers.
+    /// Tells how long that took.
+    ///
+    /// # Errors
+    /// It does not start; the error ends with what it printed.
+    pub async fn start(&mut self, cpu: Option<usize>) -> Result<Duration> {
+        let agent = program("edge-agent", "edge-agent")?;
+        let mut command = match cpu {
+            Some(cpu) => {
+                let mut pinned = Command::new("taskset");
+                pinned.arg("-c").arg(cpu.to_string()).arg(agent);
+                pinned
+            }
+            None => Command::new(agent),
+        };
+        command.arg("--config").arg(self.folder.path().join("agent.yaml"));
+        let log = self.folder.path().join("agent.log");
+        let start = Instant::now();
+        self.agent = Some(Process::start(&mut command, &log)?);
+        let dmi = self.dmi();
+        eventually(PATIENCE, "the agent's DMI socket", || {
+            Ok(std::os::unix::net::UnixStream::connect(&dmi).ok())
+        })
+        .await
+        .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+        Ok(start.elapsed())
+    }
+
+    /// The running agent.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn agent(&mut self) -> Result<&mut Process> {
+        self.agent.as_mut().context("the agent does not run")
+    }
+
+    /// Kills the agent without a word.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn crash(&mut self) -> Result<()> {
+        self.agent.take().context("the agent does not run")?.crash()
+    }
+
+    /// Every device with its twin, once the API answers.
+    ///
+    /// # Errors
+    /// It does not within the usual time.
+    pub async fn devices(&self) -> Result<Vec<DeviceView>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match http::get(&self.api(), "/v1/devices").await {
+                Ok((200, body)) => {
+                    let list: edge_agent::api::view::DeviceList = serde_json::from_slice(&body)?;
+                    return Ok(list.devices);
+                }
+                Ok((status, body)) => {
+                    anyhow::bail!("{status}: {}", String::from_utf8_lossy(&body))
+                }
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    }
+
+    /// Waits until `count` devices are there.
+    ///
+    /// # Errors
+    /// They are not within the usual time.
+    pub async fn loaded(&self, count: usize) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let found = self.devices().await?.len();
+            if found == count {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < end, "{found} of {count} devices");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The DMI socket.
+    pub fn dmi(&self) -> PathBuf {
+        self.folder.path().join("dmi.sock")
+    }
+
+    /// The local API's socket.
+    pub fn api(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    /// Where the embedded broker listens.
+    pub fn mqtt(&self) -> Option<SocketAddr> {
+        self.mqtt
+    }
+
+    /// The temporary folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A loopback address that was free a moment ago, for programs that cannot tell which port they took.
+///
+/// # Errors
+/// No port is free.
+pub fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// A DeviceModel `m` with `properties` INT properties `p0`, `p1`, …, and `devices` Devices `d0`, … of protocol
+/// `bench`, all in namespace `bench`.
+pub fn plain_devices(devices: usize, properties: usize) -> String {
+    let mut text = String::from(
+        "apiVersion: devices.kubeedge.io/v1beta1\nkind: DeviceModel\nmetadata: {name: m, namespace: bench}\nspec:\n  properties:\n",
+    );
+    for property in 0..properties {
+        text += &format!("  - {{name: p{property}, type: INT, accessMode: ReadWrite}}\n");
+    }
+    for device in 0..devices {
+        text += &format!(
+            "---\napiVersion: devices.kubeedge.io/v1beta1\nkind: Device\nmetadata: {{name: d{device}, namespace: bench}}\nspec:\n  deviceModelRef: {{name: m}}\n  protocol: {{protocolName: bench}}\n  properties:\n"
+        );
+        for property in 0..properties {
+            text += &format!("  - {{name: p{property}, reportToCloud: true}}\n");
+        }
+    }
+    text
+}
