@@ -1,5 +1,6 @@
 //! DMI v1beta1: the gRPC contract between mappers and the agent.
 
+pub mod authority;
 pub mod connect;
 pub mod convert;
 pub mod headers;

@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::MESSAGE_LIMIT;
+use crate::authority::Shim;
 use crate::proto::{
     DeviceManagerService, DeviceManagerServiceServer, DeviceMapperService,
     DeviceMapperServiceServer,
@@ -138,7 +140,7 @@ impl Listener {
 
     async fn serve(self, routes: Routes, stop: CancellationToken) -> Result<(), ServeError> {
         let Self { inner, place } = self;
-        let incoming = UnixListenerStream::new(inner);
+        let incoming = UnixListenerStream::new(inner).map(|accepted| accepted.map(Shim::new));
         let stopped = stop.clone();
         let serving = Server::builder()
             .add_routes(routes)

@@ -286,7 +286,7 @@ proptest! {
         let property = PropertyName::new("x").unwrap();
         let twin = TwinReport { property, reading, ack, observed };
         let message = sent(&report_to_proto(&device.id, [twin.clone()]));
-        prop_assert_eq!(report_device(&message).unwrap(), device.id.clone());
+        prop_assert_eq!(&report_device(&message).unwrap(), &device.id);
         let report = report_from_proto(message, &device, Timestamp::default());
         prop_assert_eq!(&report.refused, &vec![]);
         let [back] = report.twins.as_slice() else { panic!("{report:?}") };
