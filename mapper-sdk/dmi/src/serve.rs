@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -84,8 +84,10 @@ impl Listener {
     /// The path is taken, by a live server or by another kind of file, or the file system refuses.
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, BindError> {
         let path = path.as_ref();
-        refuse_taken(path)?;
         let io = |source| BindError::Io { path: path.into(), source };
+        // The draft's name may fit where the final one does not; then nobody could connect.
+        SocketAddr::from_pathname(path).map_err(io)?;
+        refuse_taken(path)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         if let Some(directory) = directory {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(io)?;
