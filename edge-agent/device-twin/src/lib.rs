@@ -35,7 +35,7 @@ pub use outcome::{
 };
 pub use property::{Acknowledged, Desired, Reported, TwinProperty};
 pub use settings::{Limits, Owner, Settings};
-pub use store::{Durability, MemoryStore, Store, StoreError};
+pub use store::{Durability, MemoryStore, SqliteStore, Store, StoreError};
 pub use twin::{Delta, Twin};
 pub use twins::Twins;
 pub use writer::{Uid, Writer};

@@ -115,10 +115,9 @@ impl TwinProperty {
         self.wanted(property).map(|desired| desired.generation)
     }
 
-    /// Whether a side changed after revision `rev`.
-    pub(crate) fn changed_after(&self, rev: u64) -> bool {
-        let reported_pv = self.reported.as_ref().map_or(0, |reported| reported.pv);
-        self.desired_pv.max(reported_pv) > rev
+    /// The revision of its newest change; 0: none yet.
+    pub(crate) fn newest(&self) -> u64 {
+        self.desired_pv.max(self.reported.as_ref().map_or(0, |reported| reported.pv))
     }
 
     /// Octets of its values that do not have a fixed size.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use device_model::DeviceState;
+
 use crate::store::{Durability, Row, StoredTwin};
 use crate::{Twin, TwinProperty};
 
@@ -34,7 +36,7 @@ pub(crate) fn difference<'a>(
     };
     match before {
         Before::Present(old) if old.row == twin.row => {
-            let durability = twin_row((old.rev, old.state), old.state, twin, rows);
+            let durability = twin_row(old.rev, old.state, twin, rows);
             if Arc::ptr_eq(&old.device, &twin.device) {
                 old.properties
                     .iter()
@@ -45,7 +47,7 @@ pub(crate) fn difference<'a>(
             }
         }
         Before::Parked(old) if old.row == twin.row => {
-            let durability = twin_row((old.rev, old.state), old.state, twin, rows);
+            let durability = twin_row(old.rev, old.state, twin, rows);
             durability.max(properties(old.properties.iter().map(|one| &one.state), twin, rows))
         }
         _ => {
@@ -62,16 +64,21 @@ fn push_twin<'a>(twin: &'a Twin, rows: &mut Vec<Row<'a>>) {
     rows.push(Row::Twin { row, rev, state, last_online });
 }
 
+/// The device's own row, unless a property's row tells the revision: most reports write one row only.
 fn twin_row<'a>(
-    old: (u64, device_model::DeviceState),
-    state: device_model::DeviceState,
+    rev: u64,
+    state: DeviceState,
     twin: &'a Twin,
     rows: &mut Vec<Row<'a>>,
 ) -> Durability {
-    if old != (twin.rev, twin.state) {
+    if state != twin.state {
+        push_twin(twin, rows);
+        return Durability::Synced;
+    }
+    if rev != twin.rev && !twin.properties.iter().any(|one| one.newest() == twin.rev) {
         push_twin(twin, rows);
     }
-    if state == twin.state { Durability::Written } else { Durability::Synced }
+    Durability::Written
 }
 
 /// Rows of properties that may have come, gone or moved.

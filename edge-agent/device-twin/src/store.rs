@@ -5,12 +5,14 @@
 //! resources) so that a node can start without its cloud.
 
 mod memory;
+mod sqlite;
 
 use std::sync::Arc;
 
 use device_model::{DataType, DeviceId, DeviceState, Generation, PropertyName, Timestamp};
 
 pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 
 use crate::{Reported, TwinProperty, Uid};
 
@@ -122,7 +124,7 @@ pub struct StoredTwin {
     pub id: DeviceId,
     /// Which life.
     pub uid: Uid,
-    /// Its revision.
+    /// Its revision, or less: then the newest change is the one that a property's side carries. See [`StoredTwin::revision`].
     pub rev: u64,
     /// The device's state.
     pub state: DeviceState,
@@ -130,6 +132,13 @@ pub struct StoredTwin {
     pub last_online: Option<Timestamp>,
     /// Its properties.
     pub properties: Vec<StoredProperty>,
+}
+
+impl StoredTwin {
+    /// The revision: of the twin's own row, or of its newest side.
+    pub fn revision(&self) -> u64 {
+        self.properties.iter().map(|one| one.state.newest()).fold(self.rev, u64::max)
+    }
 }
 
 /// One property of a [`StoredTwin`].

@@ -52,7 +52,10 @@ impl<S: Store> Twins<S> {
     /// # Errors
     /// The store cannot be read, or, when it is new, not be written.
     pub fn open(mut store: S, settings: Settings, now: Timestamp) -> Result<Self, StoreError> {
-        let stored = store.load()?;
+        let mut stored = store.load()?;
+        for twin in &mut stored.twins {
+            twin.rev = twin.revision();
+        }
         let mut epoch = stored.epoch;
         if epoch == 0 {
             // Later stores of this node get higher numbers, as long as its clock is not set back.

@@ -130,7 +130,7 @@ impl Store for MemoryStore {
         let properties = twin.map_or(&[][..], |twin| &twin.properties);
         let mut names: Vec<_> = properties
             .iter()
-            .filter(|property| property.state.changed_after(rev))
+            .filter(|property| property.state.newest() > rev)
             .map(|property| property.name.clone())
             .collect();
         names.sort_unstable();

@@ -1,0 +1,391 @@
+//! Twins in one SQLite file.
+//!
+//! The file is in WAL mode. SQLite writes a commit to the WAL with `write(2)`, so it outlives the process whatever
+//! `synchronous` says. With `synchronous = FULL` it also syncs the WAL before the commit returns; with `NORMAL` it syncs
+//! only when it moves the WAL's pages into the file, and then the WAL before them. Both hold for the whole WAL up to the
+//! commit, so one synced commit brings all earlier ones to the disk with it. The pragma cannot change within a
+//! transaction; it is set between two, and only when the wanted durability is another than the last one's.
+//!
+//! The file is locked for this process while it is open: it has one owner, and needs no shared memory file beside it.
+
+mod convert;
+mod read;
+mod schema;
+mod write;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use device_model::{DeviceId, PropertyName};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+
+use self::convert::{int, property_name, version};
+use super::{Confirmed, Durability, Object, ObjectKey, Row, Store, StoreError, Stored};
+use crate::Uid;
+
+/// Pages of 4 KiB in the WAL after which it is moved into the file: 4 MiB.
+const WAL_PAGES: u32 = 1000;
+/// The WAL file is cut to this length, in octets, when it starts anew after a burst.
+const WAL_LIMIT: u32 = 8 << 20;
+/// How long a predecessor that is just stopping may still hold the file.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Statements kept ready; there are fewer than this.
+const STATEMENTS: usize = 32;
+
+/// Keeps twins in one file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+    /// What `PRAGMA synchronous` says now.
+    durability: Durability,
+    /// Whether something was committed that is not on the disk.
+    unsynced: bool,
+}
+
+/// What went wrong within; [`SqliteStore::explain`] says what to do about it.
+#[derive(Debug)]
+enum Failure {
+    Sqlite(rusqlite::Error),
+    Damaged(String),
+    TooNew { found: u32, known: u32 },
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl SqliteStore {
+    /// Opens or makes the file, for its owner alone to read, and brings it to the newest format.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is in use, damaged, or of a newer program.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        made.map_err(|error| StoreError::Access {
+            place: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let connection =
+            connect(path).map_err(|failure| explain(&path.display().to_string(), failure))?;
+        let path = path.to_owned();
+        Ok(Self { connection, path, durability: Durability::Synced, unsynced: false })
+    }
+
+    /// Runs `work` as one transaction that has `durability` when this returns.
+    fn transaction<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let done = self.try_transaction(durability, work);
+        self.explained(done)
+    }
+
+    fn try_transaction<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if durability != self.durability {
+            let mode = match durability {
+                Durability::Written => "NORMAL",
+                Durability::Synced => "FULL",
+            };
+            self.connection.pragma_update(None, "synchronous", mode)?;
+            self.durability = durability;
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let done = work(&self.connection).and_then(|done| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(done)
+        });
+        match done {
+            Ok(done) => {
+                self.unsynced = durability == Durability::Written;
+                Ok(done)
+            }
+            Err(failure) => {
+                // Some errors have ended the transaction already.
+                if !self.connection.is_autocommit() {
+                    self.connection.execute_batch("ROLLBACK")?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn explained<T>(&self, done: Result<T, Failure>) -> Result<T, StoreError> {
+        done.map_err(|failure| explain(&self.path.display().to_string(), failure))
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Failure> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(PATIENCE)?;
+    // Before WAL mode is entered: then no shared memory file is made.
+    connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_LIMIT, |_| Ok(()))?;
+    schema::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn explain(place: &str, failure: Failure) -> StoreError {
+    let place = place.to_owned();
+    match failure {
+        Failure::TooNew { found, known } => StoreError::TooNew { place, found, known },
+        Failure::Damaged(reason) => StoreError::Damaged { place, reason },
+        Failure::Sqlite(error) => {
+            let reason = error.to_string();
+            match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => StoreError::Full { place },
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    StoreError::InUse { place }
+                }
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                    StoreError::Access { place, reason }
+                }
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                    StoreError::Damaged { place, reason }
+                }
+                // A column that does not hold what it should: somebody else wrote to the file.
+                None => StoreError::Damaged { place, reason },
+                Some(_) => StoreError::Failed { place, reason },
+            }
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        self.explained(read::load(&self.connection))
+    }
+
+    fn commit(&mut self, rows: &[Row<'_>], durability: Durability) -> Result<(), StoreError> {
+        self.transaction(durability, |connection| write::write(connection, rows))
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if !self.unsynced {
+            return Ok(());
+        }
+        self.transaction(Durability::Synced, |connection| {
+            connection
+                .prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'syncs'")?
+                .execute([])?;
+            Ok(())
+        })
+    }
+
+    fn epoch(&mut self) -> Result<u64, StoreError> {
+        self.explained(read::epoch(&self.connection))
+    }
+
+    fn set_epoch(&mut self, epoch: u64) -> Result<(), StoreError> {
+        self.transaction(Durability::Synced, |connection| {
+            connection.execute("UPDATE meta SET value = ?1 WHERE key = 'epoch'", [int(epoch)])?;
+            Ok(())
+        })
+    }
+
+    fn dirty_since(
+        &mut self,
+        device: &DeviceId,
+        rev: u64,
+    ) -> Result<Vec<PropertyName>, StoreError> {
+        let names = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT property.name
+                 FROM device JOIN property ON property.device = device.row
+                     LEFT JOIN desired ON desired.row = property.row
+                     LEFT JOIN reported ON reported.row = property.row
+                 WHERE namespace = ?1 AND device.name = ?2
+                     AND max(coalesce(desired.pv, 0), coalesce(reported.pv, 0)) > ?3
+                 ORDER BY property.name",
+            )?;
+            let mut rows = statement.query(params![device.namespace(), device.name(), int(rev)])?;
+            let mut names = Vec::new();
+            while let Some(row) = rows.next()? {
+                names.push(property_name(&row.get::<_, String>(0)?)?);
+            }
+            Ok(names)
+        };
+        self.explained(names())
+    }
+
+    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
+        let Confirmed { uid, epoch, rev } = confirmed;
+        self.transaction(Durability::Synced, |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT DO UPDATE SET uid = ?3, epoch = ?4, rev = ?5
+                     WHERE uid <> ?3 OR (epoch, rev) < (?4, ?5)",
+                )?
+                .execute(params![
+                    device.namespace(),
+                    device.name(),
+                    uid.as_str(),
+                    int(*epoch),
+                    int(*rev)
+                ])?;
+            Ok(())
+        })
+    }
+
+    fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError> {
+        let confirmed = || {
+            let row = self
+                .connection
+                .prepare_cached(
+                    "SELECT uid, epoch, rev FROM confirmation WHERE namespace = ?1 AND name = ?2",
+                )?
+                .query_row([device.namespace(), device.name()], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()?;
+            let Some((uid, epoch, rev)) = row else { return Ok(None) };
+            let (epoch, rev) = (version(epoch)?, version(rev)?);
+            Ok(Some(Confirmed { uid: Uid::new(&uid), epoch, rev }))
+        };
+        self.explained(confirmed())
+    }
+
+    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
+        let Object { key, uid, resource_version, body } = object;
+        self.transaction(Durability::Synced, |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![key.kind, key.namespace, key.name, uid, resource_version, body])?;
+            Ok(())
+        })
+    }
+
+    fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError> {
+        self.transaction(Durability::Synced, |connection| {
+            let deleted = connection
+                .prepare_cached(
+                    "DELETE FROM object WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+                )?
+                .execute([&key.kind, &key.namespace, &key.name])?;
+            Ok(deleted > 0)
+        })
+    }
+
+    fn object(&mut self, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
+        let object = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT * FROM object WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+            )?;
+            Ok(statement.query_row([&key.kind, &key.namespace, &key.name], object_of).optional()?)
+        };
+        self.explained(object())
+    }
+
+    fn objects(&mut self, kind: &str) -> Result<Vec<Object>, StoreError> {
+        let objects = || {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT * FROM object WHERE kind = ?1 ORDER BY namespace, name")?;
+            let objects = statement.query_map([kind], object_of)?;
+            Ok(objects.collect::<Result<_, _>>()?)
+        };
+        self.explained(objects())
+    }
+}
+
+fn object_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Object> {
+    let key = ObjectKey {
+        kind: row.get("kind")?,
+        namespace: row.get("namespace")?,
+        name: row.get("name")?,
+    };
+    Ok(Object {
+        key,
+        uid: row.get("uid")?,
+        resource_version: row.get("resource_version")?,
+        body: row.get("body")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SQLite itself would do with the next commit: 1 is NORMAL, 2 is FULL.
+    fn synchronous(store: &SqliteStore) -> u8 {
+        store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_synced_commit_is_full_and_a_written_one_normal() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(&directory.path().join("twins.db")).unwrap();
+        assert_eq!(synchronous(&store), 2, "what is done while opening is synced");
+        store.commit(&[], Durability::Written).unwrap();
+        assert_eq!((synchronous(&store), store.unsynced), (1, true));
+        store.sync().unwrap();
+        assert_eq!((synchronous(&store), store.unsynced), (2, false));
+        store.commit(&[], Durability::Written).unwrap();
+        store.commit(&[], Durability::Synced).unwrap();
+        assert_eq!((synchronous(&store), store.unsynced), (2, false));
+        let mode: String =
+            store.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn the_file_is_its_owners_alone_and_has_no_shared_memory_beside_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("twins.db");
+        let mut store = SqliteStore::open(&path).unwrap();
+        store.set_epoch(1).unwrap();
+        for file in std::fs::read_dir(directory.path()).unwrap() {
+            let file = file.unwrap();
+            assert_ne!(file.file_name(), "twins.db-shm");
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_newer_program_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("twins.db");
+        let store = SqliteStore::open(&path).unwrap();
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(store);
+        let error = SqliteStore::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::TooNew { found: 99, known: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_second_owner_is_told_that_the_file_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("twins.db");
+        let _first = SqliteStore::open(&path).unwrap();
+        let error = SqliteStore::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_store_is_not_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("twins.db");
+        std::fs::write(&path, "these are not the pages you are looking for".repeat(100)).unwrap();
+        let error = SqliteStore::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let error = SqliteStore::open(&directory.path().join("none/twins.db")).unwrap_err();
+        assert!(matches!(error, StoreError::Access { .. }), "{error}");
+    }
+}
