@@ -149,6 +149,10 @@ pub(crate) fn take(
         return;
     }
     let Some(value) = value else {
+        if state.desired.is_none() {
+            note_cloud_version(&mut draft.quietly().properties[at], cloud_version);
+            return;
+        }
         let state = draft.desired_side(at);
         note_cloud_version(state, cloud_version);
         (state.desired, state.ack) = (None, None);

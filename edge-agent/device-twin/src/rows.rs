@@ -116,6 +116,7 @@ fn sides<'a>(old: &TwinProperty, new: &'a TwinProperty, rows: &mut Vec<Row<'a>>)
     if old.desired_pv != new.desired_pv
         || old.manifest != new.manifest
         || old.generation != new.generation
+        || old.cloud_version != new.cloud_version
     {
         rows.push(Row::Desired { row: new.row, state: new });
         durability = Durability::Synced;

@@ -152,6 +152,13 @@ pub struct StoredProperty {
     pub state: TwinProperty,
 }
 
+impl StoredProperty {
+    /// Its row number.
+    pub fn row(&self) -> u32 {
+        self.state.row
+    }
+}
+
 /// The memory of a deleted device, or of a deleted property of one (rule R25).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tombstone {

@@ -4,3 +4,5 @@
 
 mod fixture;
 mod path;
+mod rules;
+mod spy;

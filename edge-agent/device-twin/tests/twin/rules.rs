@@ -1,0 +1,7 @@
+//! One test for each rule, named after it; `docs/twin.md` lists them.
+
+mod acks;
+mod desired;
+mod life;
+mod reported;
+mod versions;
