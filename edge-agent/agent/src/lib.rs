@@ -2,11 +2,33 @@
 //!
 //! [`Agent::bind`] opens the store and every socket and starts nothing; [`Agent::run`] works until it is
 //! cancelled. Configuration is one [`AgentConfig`].
+//!
+//! The way of a value, as files: `dmi_server` → `twins` → `feed` → `eventbus` and `api`. The way of a wish:
+//! `manifests`, `api` or `eventbus` → `twins` → `feed` → `mappers`.
+
+#[cfg(panic = "abort")]
+compile_error!(
+    "build with panic = \"unwind\": a fault in one part must still bring the rest to disk"
+);
 
 pub mod api;
 pub mod config;
 
 mod agent;
+mod broker;
+mod catalogue;
+mod dmi_server;
+mod error;
+mod eventbus;
+mod feed;
+mod leases;
+mod manifests;
+mod mappers;
+mod metrics;
+mod refuse;
+mod socket;
+mod twins;
 
-pub use agent::{Addresses, Agent, Error};
+pub use agent::{Addresses, Agent};
 pub use config::AgentConfig;
+pub use error::Error;

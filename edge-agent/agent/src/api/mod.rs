@@ -1,3 +1,112 @@
-//! The local API: HTTP/1.1 over a Unix socket.
+//! The local API: HTTP/1.1 over a Unix socket. `docs/api.md` describes it.
 
+mod convert;
+mod desired;
+mod events;
+mod status;
 pub mod view;
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch};
+use axum::{Json, Router};
+use device_model::DeviceId;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifests::Faults;
+use crate::mappers::Mappers;
+use crate::metrics::Metrics;
+use crate::socket::Socket;
+use crate::twins::{Twins, Unavailable};
+use view::{DeviceList, DeviceView, ErrorView};
+
+/// What the API reads and writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) twins: Twins,
+    pub(crate) mappers: Arc<Mappers>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) epoch: u64,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Answers requests on `socket` until the context's token is cancelled.
+pub(crate) async fn serve(socket: Socket, context: Context) -> std::io::Result<()> {
+    let stop = context.stop.clone();
+    let routes = Router::new()
+        .route("/v1/devices", get(devices))
+        .route("/v1/devices/{namespace}/{name}", get(device))
+        .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
+        .route("/v1/events", get(events::stream))
+        .route("/healthz", get(status::alive))
+        .route("/readyz", get(status::ready))
+        .route("/metrics", get(status::metrics))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(context);
+    let (listener, _place) = socket.into_parts();
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn devices(State(context): State<Context>) -> Result<Json<DeviceList>, ErrorView> {
+    let twins = context.twins.twins().await?;
+    let devices = twins.iter().map(|twin| context.view(twin)).collect();
+    Ok(Json(DeviceList { devices }))
+}
+
+async fn device(
+    State(context): State<Context>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<DeviceView>, ErrorView> {
+    let id = device_id(&namespace, &name)?;
+    let twin = context.twins.twin(&id).await?.ok_or_else(|| unknown(&id))?;
+    Ok(Json(context.view(&twin)))
+}
+
+async fn no_such_path(request: Request) -> ErrorView {
+    let message = format!("{} is no path of this API", request.uri().path());
+    ErrorView::new(404, "", message, "ask for /v1/devices, /v1/events, /readyz or /metrics")
+}
+
+async fn no_such_method(request: Request) -> ErrorView {
+    let message = format!("{} does not go with {}", request.method(), request.uri().path());
+    ErrorView::new(405, "", message, "read with GET; write desired values with PATCH …/desired")
+}
+
+fn device_id(namespace: &str, name: &str) -> Result<DeviceId, ErrorView> {
+    DeviceId::new(namespace, name).map_err(|error| ErrorView::new(400, "", error.to_string(), ""))
+}
+
+fn unknown(id: &DeviceId) -> ErrorView {
+    let message = format!("device {id} is not known here");
+    ErrorView::new(404, "", message, "see /v1/devices for what is, or add its manifest")
+}
+
+impl ErrorView {
+    /// All four parts.
+    pub(crate) fn new(
+        code: u16,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { code, field: field.into(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+impl From<Unavailable> for ErrorView {
+    fn from(error: Unavailable) -> Self {
+        Self::new(503, "", error.to_string(), "")
+    }
+}
+
+impl IntoResponse for ErrorView {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self)).into_response()
+    }
+}

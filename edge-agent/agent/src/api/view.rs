@@ -40,7 +40,7 @@ pub struct DeviceView {
     /// Changes when the store was lost or restored: revisions of two epochs do not compare.
     pub epoch: u64,
     /// Changes when the device was removed and made again under the same name.
-    pub incarnation: u64,
+    pub incarnation: String,
     /// In the manifest's order.
     pub properties: Vec<PropertyView>,
 }
@@ -97,7 +97,7 @@ pub struct DesiredView {
     pub version: Generation,
     /// When it was accepted.
     pub set_at: Timestamp,
-    /// Who wrote it: `manifest`, `api`, `mqtt` or `cloud`.
+    /// Who wrote it: `manifest`, `local:api`, `local:mqtt` or `cloud`.
     pub writer: String,
 }
 
@@ -239,7 +239,7 @@ pub enum EventKind {
 /// One change of a twin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Grows by one with each event of this run of the agent; give it to `since` to go on from here.
+    /// Grows with each event, also over restarts of the agent; give it to `since` to go on from here.
     pub id: u64,
     /// `namespace/name`.
     pub device: DeviceId,

@@ -6,4 +6,3 @@ mod fixture;
 mod path;
 mod rules;
 mod spy;
-mod store;

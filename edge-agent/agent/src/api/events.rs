@@ -1,0 +1,100 @@
+//! `GET /v1/events`: what happens, as server-sent events that can be taken up again.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Sse;
+use axum::response::sse::{Event as SseEvent, KeepAlive};
+use futures::{Stream, StreamExt, stream};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::view::{ErrorView, Event};
+use super::{Context, convert};
+use crate::feed::Missed;
+use crate::twins::{Unavailable, now};
+
+/// Feed entries taken at a time.
+const CHUNK: usize = 64;
+/// A silent stream says so this often, so that a dead peer is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Options {
+    /// Number of the last event that the client has.
+    since: Option<u64>,
+    /// Whether to tell the present state first.
+    #[serde(default)]
+    snapshot: bool,
+}
+
+/// A client's place in the feed.
+struct Place {
+    context: Context,
+    newest: watch::Receiver<u64>,
+    cursor: u64,
+    waiting: VecDeque<Event>,
+}
+
+/// Events after `since`, or after `Last-Event-ID`, else from now on. What was overwritten meanwhile is made good by
+/// the present state of every device.
+pub(super) async fn stream(
+    State(context): State<Context>,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, ErrorView> {
+    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let newest = context.twins.feed().subscribe();
+    let since = options.since.or(resumed);
+    let cursor = since.unwrap_or_else(|| context.twins.feed().newest());
+    let stop = context.stop.clone();
+    let mut place = Place { context, newest, cursor, waiting: VecDeque::new() };
+    if options.snapshot {
+        place.snapshot().await?;
+    }
+    let events = stream::unfold(place, |mut place| async move {
+        let event = place.next().await?;
+        Some((event, place))
+    });
+    let events = events.map(|event| {
+        let sse = SseEvent::default().id(event.id.to_string());
+        // An event is made of texts and numbers, which JSON can always say.
+        Ok(sse.json_data(&event).unwrap_or_default())
+    });
+    let events = events.take_until(stop.cancelled_owned());
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+impl Place {
+    /// The next event, when there is one; `None` at the end of the agent.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            match self.context.twins.feed().after(self.cursor, CHUNK) {
+                Ok(entries) if entries.is_empty() => self.newest.changed().await.ok()?,
+                Ok(entries) => {
+                    for entry in entries {
+                        self.waiting.extend(convert::of_entry(&entry, self.cursor));
+                        self.cursor = entry.last();
+                    }
+                }
+                Err(Missed) => self.snapshot().await.ok()?,
+            }
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<(), Unavailable> {
+        // Taken before the twins: an event that comes meanwhile is told twice rather than never.
+        self.cursor = self.context.twins.feed().newest();
+        let twins = self.context.twins.twins().await?;
+        let at = now();
+        let events = twins.iter().flat_map(|twin| convert::snapshot(twin, self.cursor, at));
+        self.waiting = events.collect();
+        Ok(())
+    }
+}

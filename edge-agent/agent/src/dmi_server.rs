@@ -1,0 +1,298 @@
+//! DMI for mappers: registration and reports.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use device_model::{Device, DeviceId, DeviceState, Problem};
+use device_twin::{AckSource, Command, PropertyReport, Report};
+use dmi::convert::{self, Peer, TwinReport, model_to_proto};
+use dmi::headers;
+use dmi::proto::{
+    DeviceManagerService, MapperRegisterRequest, MapperRegisterResponse, ReportDeviceStatesRequest,
+    ReportDeviceStatesResponse, ReportDeviceStatusRequest, ReportDeviceStatusResponse,
+};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use crate::catalogue::Catalogue;
+use crate::feed::{Origin, Touched};
+use crate::leases::Denied;
+use crate::mappers::{MapperInfo, Mappers, Told, ToldDevice, message};
+use crate::metrics::Metrics;
+use crate::refuse;
+use crate::twins::{Twins, Unavailable, now};
+
+/// The service that mappers call.
+#[derive(Debug)]
+pub(crate) struct DmiServer {
+    pub(crate) twins: Twins,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) mappers: Arc<Mappers>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// How long a lease lasts without a call, in milliseconds.
+    pub(crate) ttl_ms: u64,
+    /// Whether there is an event bus that wants to know what was said.
+    pub(crate) bus: bool,
+}
+
+#[tonic::async_trait]
+impl DeviceManagerService for DmiServer {
+    async fn mapper_register(
+        &self,
+        request: Request<MapperRegisterRequest>,
+    ) -> Result<Response<MapperRegisterResponse>, Status> {
+        self.count(self.register(request).await)
+    }
+
+    async fn report_device_status(
+        &self,
+        request: Request<ReportDeviceStatusRequest>,
+    ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
+        self.count(self.report(request).await)
+    }
+
+    async fn report_device_states(
+        &self,
+        request: Request<ReportDeviceStatesRequest>,
+    ) -> Result<Response<ReportDeviceStatesResponse>, Status> {
+        self.count(self.states(request).await)
+    }
+}
+
+impl DmiServer {
+    async fn register(
+        &self,
+        request: Request<MapperRegisterRequest>,
+    ) -> Result<Response<MapperRegisterResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        if let (Some(token), false) = (word(&metadata, headers::LEASE), request.with_data) {
+            self.mappers.renew(token).map_err(denied)?;
+            return Ok(Response::new(MapperRegisterResponse::default()));
+        }
+        let capabilities = word(&metadata, headers::CAPABILITIES);
+        let info = mapper_info(request.mapper, capabilities)?;
+        let (peer, leased) = (info.peer, info.leased);
+        let pending = self
+            .mappers
+            .register(info)
+            .await
+            .map_err(|taken| Status::already_exists(taken.to_string()))?;
+        let mut told = Told::default();
+        let mut answer = MapperRegisterResponse::default();
+        if request.with_data {
+            let twins = self.twins.twins().await.map_err(unavailable)?;
+            let mine = twins
+                .iter()
+                .filter(|twin| pending.devices.binary_search(&twin.device().id).is_ok());
+            for twin in mine {
+                let device = twin.device();
+                match message(twin, peer) {
+                    Ok(message) => answer.device_list.push(message),
+                    Err(problem) => {
+                        warn!(device = %device.id, %problem, "device cannot be given to its mapper");
+                        continue;
+                    }
+                }
+                told.devices.insert(device.id.clone(), ToldDevice::of(twin));
+                let model_id = (device.id.namespace().to_owned(), device.model.clone());
+                if let Some(model) = self.catalogue.model_of(device)
+                    && told.models.insert(model_id, model.clone()).is_none()
+                {
+                    answer.model_list.push(model_to_proto(&model));
+                }
+            }
+        }
+        let token = pending.token.clone();
+        self.mappers.begin(pending, told).await.map_err(unavailable)?;
+        let mut response = Response::new(answer);
+        let words = response.metadata_mut();
+        words.insert(headers::CAPABILITIES, MetadataValue::from_static(headers::OUR_CAPABILITIES));
+        if leased && let Ok(token) = MetadataValue::try_from(token.as_ref()) {
+            words.insert(headers::LEASE, token);
+            words.insert(headers::LEASE_TTL_MS, MetadataValue::from(self.ttl_ms));
+        }
+        Ok(response)
+    }
+
+    async fn report(
+        &self,
+        request: Request<ReportDeviceStatusRequest>,
+    ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let id = convert::report_device(&request).map_err(|problem| invalid(&problem))?;
+        self.admit(&metadata, &id)?;
+        let device = self.device(&id)?;
+        let convert::Report { twins, refused } =
+            convert::report_from_proto(request, &device, now());
+        if twins.is_empty() {
+            return Err(invalid_parts(&refused));
+        }
+        let acknowledges = word(&metadata, headers::CAPABILITIES)
+            .is_some_and(|words| headers::lists(words, headers::ACK));
+        let acks = if acknowledges { AckSource::Mapper } else { AckSource::Derived };
+        let count = twins.len();
+        let origin = self.origin(&twins);
+        let properties = twins.into_iter().map(property_report).collect();
+        let report = Report { acks, properties, ..Report::of(id) };
+        let answer = self.apply(Command::Report(report), origin).await?;
+        let taken = count.saturating_sub(answer.refused.len());
+        let taken = u64::try_from(taken).unwrap_or(u64::MAX);
+        self.metrics.dmi_values.fetch_add(taken, Ordering::Relaxed);
+        if !refused.is_empty() {
+            return Err(invalid_parts(&refused));
+        }
+        if !answer.refused.is_empty() {
+            return Err(refuse::parts(&answer.refused));
+        }
+        Ok(Response::new(ReportDeviceStatusResponse {}))
+    }
+
+    async fn states(
+        &self,
+        request: Request<ReportDeviceStatesRequest>,
+    ) -> Result<Response<ReportDeviceStatesResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let ReportDeviceStatesRequest { device_name, device_namespace, state: word } = request;
+        let id = convert::device_id(&device_namespace, &device_name)
+            .map_err(|problem| invalid(&problem))?;
+        self.admit(&metadata, &id)?;
+        self.device(&id)?;
+        let state = DeviceState::from_name(&word).ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "state = \"{word}\": unknown; send online, offline, unhealthy or unknown"
+            ))
+        })?;
+        let origin = if self.bus { Origin::State { word } } else { Origin::Unasked };
+        self.apply(Command::Report(Report::of(id).with_state(state)), origin).await?;
+        Ok(Response::new(ReportDeviceStatesResponse {}))
+    }
+
+    async fn apply(&self, command: Command, origin: Origin) -> Result<device_twin::Answer, Status> {
+        let result = self.twins.try_apply(command, origin).await.map_err(|error| {
+            if error == Unavailable::Full {
+                self.metrics.dmi_exhausted.fetch_add(1, Ordering::Relaxed);
+            }
+            unavailable(error)
+        })?;
+        result.map_err(|rejected| refuse::status(&rejected))
+    }
+
+    fn device(&self, id: &DeviceId) -> Result<Arc<Device>, Status> {
+        self.catalogue.device(id).ok_or_else(|| {
+            Status::not_found(format!(
+                "deviceName: device {id} is not known here; add its manifest, or report another"
+            ))
+        })
+    }
+
+    /// Peers without a token are served.
+    fn admit(&self, metadata: &MetadataMap, device: &DeviceId) -> Result<(), Status> {
+        match word(metadata, headers::LEASE) {
+            Some(token) => self.mappers.admit(token, device).map_err(denied),
+            None => Ok(()),
+        }
+    }
+
+    /// What the event bus wants to know of a report.
+    fn origin(&self, twins: &[TwinReport]) -> Origin {
+        if !self.bus {
+            return Origin::Unasked;
+        }
+        let touched = |twin: &TwinReport| {
+            let reading = twin.reading.as_ref()?;
+            let actual = reading.value.as_ref().map(ToString::to_string);
+            let name = twin.property.to_string();
+            Some(Touched {
+                name,
+                actual: Some(actual.unwrap_or_default()),
+                expected: None,
+                removed: false,
+            })
+        };
+        let touched = twins.iter().filter_map(touched).collect();
+        Origin::Update { event_id: String::new(), touched }
+    }
+
+    fn count<T>(&self, result: Result<T, Status>) -> Result<T, Status> {
+        self.metrics.dmi_calls.fetch_add(1, Ordering::Relaxed);
+        result.inspect_err(|status| {
+            if status.code() != tonic::Code::ResourceExhausted {
+                self.metrics.dmi_refused.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+fn mapper_info(
+    mapper: Option<dmi::proto::MapperInfo>,
+    capabilities: Option<&str>,
+) -> Result<MapperInfo, Status> {
+    let missing = |field: &str, what: &str| {
+        Status::invalid_argument(format!("{field}: missing; send {what}"))
+    };
+    let mapper =
+        mapper.ok_or_else(|| missing("mapper", "name, protocol and address of the mapper"))?;
+    if mapper.name.is_empty() {
+        return Err(missing("mapper.name", "a name that no other mapper of this node has"));
+    }
+    if mapper.protocol.is_empty() {
+        return Err(missing("mapper.protocol", "the protocolName of the devices that it serves"));
+    }
+    let address = String::from_utf8(mapper.address).map_err(|_| {
+        Status::invalid_argument("mapper.address: not UTF-8; send the path of the mapper's socket")
+    })?;
+    // Some peers send a URL where the contract has a path.
+    let path = address.strip_prefix("unix://").or_else(|| address.strip_prefix("unix:"));
+    let address = path.unwrap_or(&address);
+    if address.is_empty() {
+        return Err(missing("mapper.address", "the path of the mapper's socket"));
+    }
+    Ok(MapperInfo {
+        name: mapper.name.into(),
+        protocol: mapper.protocol,
+        address: address.into(),
+        peer: Peer::from_capabilities(capabilities),
+        leased: capabilities.is_some_and(|words| headers::lists(words, headers::CAPABILITY_LEASE)),
+    })
+}
+
+fn property_report(twin: TwinReport) -> PropertyReport {
+    PropertyReport {
+        property: twin.property.to_string(),
+        reading: twin.reading.map(Into::into),
+        ack: twin.ack,
+        echo: twin.observed,
+    }
+}
+
+fn word<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
+    metadata.get(key).and_then(|value| value.to_str().ok())
+}
+
+fn invalid(problem: &Problem) -> Status {
+    Status::invalid_argument(problem.to_string())
+}
+
+fn invalid_parts(problems: &[Problem]) -> Status {
+    let parts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Status::invalid_argument(parts.join("; "))
+}
+
+fn denied(denied: Denied) -> Status {
+    match denied {
+        Denied::Token => Status::failed_precondition(
+            "the lease ended or is unknown; register again, with withData",
+        ),
+        Denied::Owner(owner) => Status::permission_denied(format!(
+            "the device belongs to mapper {owner}; report only devices that you were given"
+        )),
+    }
+}
+
+fn unavailable(error: Unavailable) -> Status {
+    match error {
+        Unavailable::Full => Status::resource_exhausted(error.to_string()),
+        Unavailable::Stopped => Status::unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,49 @@
+//! Why an agent did not start, or stopped by itself.
+
+use std::path::Path;
+
+/// Each variant says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory or socket could not be made: give this user the right to, or configure another path.
+    #[error(
+        "{what} {path}: {source}; give this user the right to make it, or configure another path"
+    )]
+    Place {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be used; the source says what to do.
+    #[error(transparent)]
+    Store(#[from] device_twin::StoreError),
+    /// The DMI socket cannot be bound; the source says what to do.
+    #[error(transparent)]
+    Dmi(#[from] dmi::serve::BindError),
+    /// The MQTT address cannot be bound.
+    #[error("{0}")]
+    Mqtt(String),
+    /// A part ended although nobody asked it to: read its log, start again.
+    #[error("{part} stopped: {reason}")]
+    Part {
+        /// Which part.
+        part: &'static str,
+        /// How it ended.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn place(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Place { what, path: path.display().to_string(), source }
+    }
+}
+
+impl From<crate::broker::BindError> for Error {
+    fn from(error: crate::broker::BindError) -> Self {
+        Self::Mqtt(error.to_string())
+    }
+}

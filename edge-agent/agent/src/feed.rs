@@ -1,0 +1,253 @@
+//! What happened to the twins, in order: a bounded ring that everybody reads at their own pace.
+//!
+//! The owner of the twins writes and never waits. A reader keeps its own place; one that is too slow is told
+//! that it missed something and reads the twins anew. So a slow reader harms itself alone.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use device_model::{DeviceId, Timestamp};
+use device_twin::{Change, ChangeKind, PropertyChange, Rejected, Twin};
+use tokio::sync::watch;
+
+use crate::api::view::EventKind;
+
+/// Property changes that the ring holds at most: some megabytes, and some seconds of a busy node.
+const RING: usize = 4096;
+
+/// Whose request an entry answers, as far as anybody on the event bus wants to know.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// Nobody's on the bus.
+    Unasked,
+    /// Values that came in, over MQTT or DMI.
+    Update {
+        /// The client's own number of it; empty over DMI.
+        event_id: String,
+        /// What was said, property by property.
+        touched: Vec<Touched>,
+    },
+    /// A device's state that came in.
+    State {
+        /// The word as it came.
+        word: String,
+    },
+    /// A question for one twin.
+    Get {
+        /// The client's own number of it.
+        event_id: String,
+    },
+    /// A question for the devices of this node.
+    Membership {
+        /// The client's own number of it.
+        event_id: String,
+    },
+}
+
+/// What an update said about one property.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Touched {
+    pub(crate) name: String,
+    /// The reported value as text.
+    pub(crate) actual: Option<String>,
+    /// The desired value as text.
+    pub(crate) expected: Option<String>,
+    /// Whether the wish was withdrawn.
+    pub(crate) removed: bool,
+}
+
+/// A request that was refused: a number as in HTTP, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl From<&Rejected> for Refusal {
+    fn from(rejected: &Rejected) -> Self {
+        Self { code: crate::refuse::http_status(rejected), reason: rejected.to_string() }
+    }
+}
+
+/// One request and what came of it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Number of its first event.
+    pub(crate) first: u64,
+    /// How many numbers it takes; at least one.
+    pub(crate) events: u64,
+    /// When it was done.
+    pub(crate) at: Timestamp,
+    /// The device that it concerns.
+    pub(crate) device: Option<DeviceId>,
+    pub(crate) origin: Origin,
+    /// Why it was refused as a whole.
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) changes: Vec<Change>,
+    /// The twin as it stands, where somebody may want to see more than the changes.
+    pub(crate) twins: Vec<Twin>,
+}
+
+impl Entry {
+    /// Number of its last event.
+    pub(crate) fn last(&self) -> u64 {
+        self.first + self.events - 1
+    }
+
+    fn weight(&self) -> usize {
+        let changed: usize = self.changes.iter().map(|change| change.properties.len()).sum();
+        1 + changed + self.twins.iter().map(|twin| twin.properties().len()).sum::<usize>()
+    }
+}
+
+/// The events that a change makes: what, and of which property.
+pub(crate) fn events(
+    change: &Change,
+) -> impl Iterator<Item = (EventKind, Option<&PropertyChange>)> {
+    let whole = match change.kind {
+        ChangeKind::Added | ChangeKind::Described => Some(EventKind::Added),
+        ChangeKind::Removed => Some(EventKind::Removed),
+        ChangeKind::Updated => None,
+    };
+    let gone = change.kind == ChangeKind::Removed;
+    let state = change.state.is_some().then_some(EventKind::State).filter(|_| !gone);
+    let whole = whole.into_iter().chain(state).map(|kind| (kind, None));
+    let properties = change.properties.iter().filter(move |_| !gone).flat_map(|property| {
+        let kinds = [
+            (property.desired_changed(), EventKind::Desired),
+            (property.ack_changed(), EventKind::Ack),
+            (property.reported_changed(), EventKind::Reported),
+        ];
+        kinds
+            .into_iter()
+            .filter(|(happened, _)| *happened)
+            .map(move |(_, kind)| (kind, Some(property)))
+    });
+    whole.chain(properties)
+}
+
+/// A reader was too slow: what it has not read is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missed;
+
+/// The ring.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    ring: Mutex<Ring>,
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    entries: VecDeque<Arc<Entry>>,
+    weight: usize,
+    next: u64,
+}
+
+impl Feed {
+    /// An empty ring. Numbers start at the clock's, so that those of an earlier run are older than all of this one.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        // 2^20 events a second, on average over the life of a run, would be needed to catch up with the clock.
+        let start = u64::try_from(now.as_millis() / 1000).unwrap_or(0) << 20;
+        let ring = Ring { entries: VecDeque::new(), weight: 0, next: start + 1 };
+        Self { ring: Mutex::new(ring), newest: watch::Sender::new(start) }
+    }
+
+    /// Appends entries, giving them their numbers, and wakes the readers once.
+    pub(crate) fn push(&self, entries: impl IntoIterator<Item = Entry>) {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        for mut entry in entries {
+            let events: usize = entry.changes.iter().map(|change| events(change).count()).sum();
+            entry.first = ring.next;
+            entry.events = u64::try_from(events).unwrap_or(u64::MAX).max(1);
+            ring.next = entry.last() + 1;
+            ring.weight += entry.weight();
+            ring.entries.push_back(Arc::new(entry));
+        }
+        while ring.weight > RING && ring.entries.len() > 1 {
+            let Some(oldest) = ring.entries.pop_front() else { break };
+            ring.weight -= oldest.weight();
+        }
+        let newest = ring.next - 1;
+        drop(ring);
+        self.newest.send_replace(newest);
+    }
+
+    /// Number of the newest event.
+    pub(crate) fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// Wakes with each new number.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// At most `most` entries that hold events after number `id`.
+    ///
+    /// # Errors
+    /// Some of them are overwritten already, or `id` was never given.
+    pub(crate) fn after(&self, id: u64, most: usize) -> Result<Vec<Arc<Entry>>, Missed> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = ring.entries.front().map_or(ring.next, |entry| entry.first);
+        if id + 1 < oldest || id >= ring.next {
+            return Err(Missed);
+        }
+        let start = ring.entries.partition_point(|entry| entry.last() <= id);
+        Ok(ring.entries.iter().skip(start).take(most).cloned().collect())
+    }
+}
+
+impl Entry {
+    /// An entry without number, changes or answer yet.
+    pub(crate) fn new(device: Option<DeviceId>, origin: Origin, at: Timestamp) -> Self {
+        Self {
+            first: 0,
+            events: 0,
+            at,
+            device,
+            origin,
+            refusal: None,
+            changes: Vec::new(),
+            twins: Vec::new(),
+        }
+    }
+
+    /// The same, refused.
+    pub(crate) fn refused(mut self, code: u16, reason: impl Into<String>) -> Self {
+        self.refusal = Some(Refusal { code, reason: reason.into() });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry::new(None, Origin::Unasked, Timestamp::from_millis(0))
+    }
+
+    #[test]
+    fn a_reader_gets_each_entry_once_and_in_order() {
+        let feed = Feed::new(Timestamp::from_millis(1000));
+        let start = feed.newest();
+        feed.push((0..10).map(|_| entry()));
+        let read = feed.after(start, 4).unwrap();
+        assert_eq!(read.iter().map(|entry| entry.first - start).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let rest = feed.after(read[3].last(), 100).unwrap();
+        assert_eq!(rest.len(), 6);
+        assert_eq!(rest[5].last(), feed.newest());
+        assert!(feed.after(feed.newest(), 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_that_it_missed_something() {
+        let feed = Feed::new(Timestamp::from_millis(1000));
+        let start = feed.newest();
+        feed.push((0..RING + 10).map(|_| entry()));
+        assert_eq!(feed.after(start, 1).unwrap_err(), Missed);
+        assert_eq!(feed.after(feed.newest() + 1, 1).unwrap_err(), Missed, "from another run");
+        assert_eq!(feed.after(feed.newest() - 5, 100).unwrap().len(), 5);
+    }
+}

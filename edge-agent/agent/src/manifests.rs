@@ -1,0 +1,182 @@
+//! The manifests folder: DeviceModel and Device files, watched and reconciled.
+//!
+//! [`folder`] decides, without I/O: what is defined, from the last good content of each file. This file reads the
+//! folder, when the system says that something changed and every ten seconds besides, and tells catalogue, twins
+//! and mappers what became of it.
+
+mod folder;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use device_model::DeviceId;
+use device_twin::Command;
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub(crate) use folder::{Fault, Folder};
+
+use crate::catalogue::{Catalogue, Definitions};
+use crate::feed::Origin;
+use crate::twins::{Twins, Unavailable};
+
+/// Changes come in bursts: an editor writes, renames and touches.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How often the folder is read though nobody said that it changed.
+const RESYNC: Duration = Duration::from_secs(10);
+/// Devices that are loaded in one transaction.
+const CHUNK: usize = 256;
+
+/// What is wrong in the folder now, for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(RwLock<Vec<Fault>>);
+
+impl Faults {
+    /// Every present fault, by file.
+    pub(crate) fn all(&self) -> Vec<Fault> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, faults: Vec<Fault>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+}
+
+/// The task that keeps the definitions true to the folder.
+pub(crate) struct Manifests {
+    dir: PathBuf,
+    folder: Folder,
+    twins: Twins,
+    catalogue: Arc<Catalogue>,
+    faults: Arc<Faults>,
+    changed: Arc<Notify>,
+    /// Kept for its watch, which ends with it; none where the system has no watches to give.
+    _watcher: Option<notify::RecommendedWatcher>,
+    loaded: Definitions,
+}
+
+impl Manifests {
+    /// Watches `dir`, making it if need be.
+    pub(crate) fn watch(
+        dir: &Path,
+        twins: Twins,
+        catalogue: Arc<Catalogue>,
+        faults: Arc<Faults>,
+    ) -> std::io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let changed = Arc::new(Notify::new());
+        let watcher = watcher(dir, changed.clone())
+            .inspect_err(
+                |error| warn!(%error, "cannot watch the manifests folder; it is read every 10 s"),
+            )
+            .ok();
+        Ok(Self {
+            dir: dir.into(),
+            folder: Folder::default(),
+            twins,
+            catalogue,
+            faults,
+            changed,
+            _watcher: watcher,
+            loaded: Definitions::default(),
+        })
+    }
+
+    /// Reconciles until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            if self.reconcile().await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(RESYNC) => continue,
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(SETTLE) => {}
+            }
+        }
+    }
+
+    /// Reads the folder once and brings everybody up to it.
+    pub(crate) async fn reconcile(&mut self) -> Result<(), Unavailable> {
+        let dir = self.dir.clone();
+        let mut folder = std::mem::take(&mut self.folder);
+        let read = tokio::task::spawn_blocking(move || {
+            let changed = folder.read(&dir);
+            (folder, changed)
+        });
+        let Ok((folder, changed)) = read.await else { return Err(Unavailable::Stopped) };
+        self.folder = folder;
+        if !changed {
+            return Ok(());
+        }
+        let (wanted, mut faults) = self.folder.resolve(&self.loaded);
+        self.tell_faults(&faults);
+        let before = std::mem::replace(&mut self.loaded, wanted.clone());
+        let (mut load, mut gone) = difference(&before, &wanted);
+        if !self.folder.has_unread() {
+            // What the store knows from an earlier run and no file holds. While a file is broken it may be that one's.
+            let parked = self.twins.parked().await?;
+            gone.extend(parked.into_iter().filter(|id| !wanted.devices.contains_key(id)));
+        }
+        load.sort_by(|a, b| a.id.cmp(&b.id));
+        self.catalogue.replace(wanted);
+        let removals = gone.into_iter().map(Command::Remove);
+        let commands: Vec<_> = removals.chain(load.into_iter().map(Command::Load)).collect();
+        for chunk in commands.chunks(CHUNK) {
+            let results = self.twins.apply(chunk.to_vec(), Origin::Unasked).await?;
+            for (command, result) in chunk.iter().zip(results) {
+                if let (Command::Load(device), Err(rejected)) = (command, result) {
+                    warn!(device = %device.id, %rejected, "device not taken");
+                    faults.push(Fault::of_device(&device.id, rejected.to_string()));
+                }
+            }
+        }
+        self.faults.replace(faults);
+        let (devices, models) = (self.loaded.devices.len(), self.loaded.models.len());
+        info!(devices, models, changed = commands.len(), "manifests read");
+        Ok(())
+    }
+
+    /// One line for each fault that is new, and for each that is mended.
+    fn tell_faults(&self, faults: &[Fault]) {
+        let known = self.faults.all();
+        for fault in faults.iter().filter(|fault| !known.contains(fault)) {
+            warn!(file = %fault.file, "{}", fault.message);
+        }
+        for fault in known.iter().filter(|fault| !faults.contains(fault)) {
+            info!(file = %fault.file, "mended");
+        }
+    }
+}
+
+fn watcher(dir: &Path, changed: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading a file is an event, too; our own reading must not wake us.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            changed.notify_one();
+        }
+    })?;
+    watcher.watch(dir, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+/// Devices that are new or other than before, and those that are gone.
+fn difference(
+    before: &Definitions,
+    after: &Definitions,
+) -> (Vec<Arc<device_model::Device>>, Vec<DeviceId>) {
+    let changed = |device: &&Arc<device_model::Device>| {
+        before.devices.get(&device.id).is_none_or(|old| !Arc::ptr_eq(old, device))
+    };
+    let load = after.devices.values().filter(changed).cloned().collect();
+    let gone =
+        before.devices.keys().filter(|id| !after.devices.contains_key(id)).cloned().collect();
+    (load, gone)
+}

@@ -1,0 +1,375 @@
+//! The mappers of this node: who is registered, who has which device, and what each was told.
+//!
+//! One small task per mapper brings it up to what it should know ([`worker`]); this file decides who that is. The
+//! task also knocks at the mapper's own socket every two seconds: a mapper that died does not answer there, so its
+//! devices are given up long before its lease ends, also those of peers that know no leases.
+
+mod worker;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use device_model::DeviceId;
+use device_twin::{Change, ChangeKind, Command, PropertyChange};
+use dmi::convert::Peer;
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::catalogue::Catalogue;
+use crate::feed::{Missed, Origin};
+use crate::leases::{Denied, Leases, MapperName};
+use crate::metrics::Metrics;
+use crate::twins::{Twins, Unavailable};
+
+pub(crate) use worker::{Told, ToldDevice, message};
+
+/// How often ended leases are looked for.
+const LEASE_CHECK: Duration = Duration::from_secs(1);
+/// Feed entries taken at a time.
+const CHUNK: usize = 256;
+/// Registrations that may wait for their task.
+const REGISTRATIONS: usize = 16;
+/// Longest wait for a socket on this machine to accept.
+const KNOCK: Duration = Duration::from_secs(1);
+
+/// What a mapper says about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct MapperInfo {
+    pub(crate) name: MapperName,
+    pub(crate) protocol: String,
+    /// Its own socket.
+    pub(crate) address: PathBuf,
+    pub(crate) peer: Peer,
+    /// Whether it knows leases.
+    pub(crate) leased: bool,
+}
+
+/// A registration was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("mapper {name} is registered already and answers at {}; give this one another name", address.display())]
+pub(crate) struct NameTaken {
+    name: MapperName,
+    address: PathBuf,
+}
+
+/// Who is registered. Shared by the DMI server, which registers, and the task that reconciles.
+#[derive(Debug)]
+pub(crate) struct Mappers {
+    registry: Mutex<Registry>,
+    twins: Twins,
+    catalogue: Arc<Catalogue>,
+    metrics: Arc<Metrics>,
+    timeout: Duration,
+    started: mpsc::Sender<Start>,
+}
+
+#[derive(Debug)]
+struct Registry {
+    leases: Leases,
+    mappers: HashMap<MapperName, Registered>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Registered {
+    address: PathBuf,
+    /// Numbers registrations: a task of an older one has nothing to say.
+    number: u64,
+    dirty: Arc<Dirty>,
+    stop: CancellationToken,
+}
+
+/// Devices that a mapper may have to be told of.
+#[derive(Debug, Default)]
+struct Dirty {
+    marked: Mutex<Marked>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Marked {
+    devices: HashSet<DeviceId>,
+    /// Every device that the mapper was told of or should be.
+    all: bool,
+}
+
+impl Dirty {
+    fn mark(&self, id: &DeviceId) {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).devices.insert(id.clone());
+        self.wake.notify_one();
+    }
+
+    fn mark_all(&self) {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).all = true;
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Marked {
+        std::mem::take(&mut self.marked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Asks for the task of a new registration.
+#[derive(Debug)]
+struct Start {
+    info: MapperInfo,
+    number: u64,
+    dirty: Arc<Dirty>,
+    stop: CancellationToken,
+    told: Told,
+}
+
+/// A registration that its mapper has not been answered yet.
+pub(crate) struct Pending {
+    start: Start,
+    /// The devices that are the mapper's.
+    pub(crate) devices: Vec<DeviceId>,
+    /// Its token.
+    pub(crate) token: Arc<str>,
+}
+
+/// The task behind [`Mappers`].
+#[derive(Debug)]
+pub(crate) struct Reconciler {
+    mappers: Arc<Mappers>,
+    starts: mpsc::Receiver<Start>,
+}
+
+impl Mappers {
+    /// Nobody is registered. A lease lasts `ttl` without a call; a call to a mapper may take `timeout`.
+    pub(crate) fn new(
+        twins: Twins,
+        catalogue: Arc<Catalogue>,
+        metrics: Arc<Metrics>,
+        ttl: Duration,
+        timeout: Duration,
+    ) -> (Arc<Self>, Reconciler) {
+        let (started, starts) = mpsc::channel(REGISTRATIONS);
+        let registry = Registry { leases: Leases::new(ttl), mappers: HashMap::new(), count: 0 };
+        let registry = Mutex::new(registry);
+        let mappers = Arc::new(Self { registry, twins, catalogue, metrics, timeout, started });
+        (mappers.clone(), Reconciler { mappers, starts })
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a mapper and gives it its devices; complete it with [`Mappers::begin`].
+    pub(crate) async fn register(&self, info: MapperInfo) -> Result<Pending, NameTaken> {
+        let former = self.registry().mappers.get(&info.name).map(|known| known.address.clone());
+        if let Some(address) = former
+            && address != info.address
+            && answers(&address).await
+        {
+            return Err(NameTaken { name: info.name, address });
+        }
+        let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let mut registry = self.registry();
+        let Registry { leases, mappers, count } = &mut *registry;
+        leases.register(&info.name, &info.protocol, &token, info.leased, Instant::now());
+        *count += 1;
+        let number = *count;
+        let registered = Registered {
+            address: info.address.clone(),
+            number,
+            dirty: Arc::default(),
+            stop: CancellationToken::new(),
+        };
+        let (dirty, stop) = (registered.dirty.clone(), registered.stop.clone());
+        if let Some(former) = mappers.insert(info.name.clone(), registered) {
+            former.stop.cancel();
+        }
+        let mut devices = Vec::new();
+        for device in self.catalogue.devices() {
+            if device.protocol != info.protocol {
+                continue;
+            }
+            let had = leases.owner(&device.id).cloned();
+            match leases.assign(&device.id, &device.protocol) {
+                Some(owner) if owner == info.name => devices.push(device.id.clone()),
+                Some(owner) if had.as_ref() != Some(&owner) => {
+                    mappers[&owner].dirty.mark(&device.id);
+                }
+                _ => {}
+            }
+        }
+        drop(registry);
+        info!(
+            mapper = %info.name, protocol = info.protocol, devices = devices.len(),
+            socket = %info.address.display(), "mapper registered"
+        );
+        let start = Start { info, number, dirty, stop, told: Told::default() };
+        Ok(Pending { start, devices, token })
+    }
+
+    /// Begins to keep a registered mapper up to date. `told` is what the answer to its registration holds.
+    pub(crate) async fn begin(&self, pending: Pending, told: Told) -> Result<(), Unavailable> {
+        let start = Start { told, ..pending.start };
+        // Whatever changed since `told` was put together.
+        start.dirty.mark_all();
+        self.started.send(start).await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// Whether the bearer of `token` may speak for `device`; renews its lease.
+    pub(crate) fn admit(&self, token: &str, device: &DeviceId) -> Result<(), Denied> {
+        self.registry().leases.admit(token, device, Instant::now())
+    }
+
+    /// Renews the lease of `token`.
+    pub(crate) fn renew(&self, token: &str) -> Result<(), Denied> {
+        self.registry().leases.renew(token, Instant::now()).map(drop)
+    }
+
+    /// The mapper that has `device`.
+    pub(crate) fn owner(&self, device: &DeviceId) -> Option<MapperName> {
+        self.registry().leases.owner(device).cloned()
+    }
+
+    /// How many are registered.
+    pub(crate) fn count(&self) -> usize {
+        self.registry().mappers.len()
+    }
+
+    /// A device is new, changed or gone.
+    fn follow(&self, change: &Change) {
+        let device = &change.device;
+        let wanted = change.properties.iter().any(PropertyChange::desired_changed);
+        let mut registry = self.registry();
+        let Registry { leases, mappers, .. } = &mut *registry;
+        let former = leases.owner(&device.id).cloned();
+        let present = match change.kind {
+            ChangeKind::Added | ChangeKind::Described => {
+                leases.assign(&device.id, &device.protocol)
+            }
+            ChangeKind::Removed => {
+                leases.release(&device.id);
+                None
+            }
+            ChangeKind::Updated if wanted => former.clone(),
+            ChangeKind::Updated => return,
+        };
+        let moved = if former == present { None } else { former };
+        for name in moved.iter().chain(&present) {
+            if let Some(mapper) = mappers.get(name) {
+                mapper.dirty.mark(&device.id);
+            }
+        }
+    }
+
+    /// Brings everybody up to everything, after a gap in what was heard.
+    fn resync(&self) {
+        let devices = self.catalogue.devices();
+        let mut registry = self.registry();
+        let Registry { leases, mappers, .. } = &mut *registry;
+        for device in devices {
+            leases.assign(&device.id, &device.protocol);
+        }
+        for mapper in mappers.values() {
+            mapper.dirty.mark_all();
+        }
+    }
+
+    /// A mapper is gone: nobody knows the state of its devices, until another one has them.
+    async fn end(&self, name: &MapperName, why: &str) -> Result<(), Unavailable> {
+        let (lost, moved) = {
+            let mut registry = self.registry();
+            let Registry { leases, mappers, .. } = &mut *registry;
+            let lost = leases.end(name);
+            if let Some(mapper) = mappers.remove(name) {
+                mapper.stop.cancel();
+            }
+            let mut moved = 0;
+            for id in &lost {
+                let Some(device) = self.catalogue.device(id) else { continue };
+                if let Some(owner) = leases.assign(id, &device.protocol) {
+                    mappers[&owner].dirty.mark(id);
+                    moved += 1;
+                }
+            }
+            (lost, moved)
+        };
+        warn!(mapper = %name, devices = lost.len(), moved, why, "mapper gone");
+        self.twins.apply(vec![Command::Lose(lost)], Origin::Unasked).await.map(drop)
+    }
+}
+
+impl Reconciler {
+    /// Keeps mappers up to date until `stop`. `from` is the number of the last event that needs no hearing.
+    ///
+    /// # Errors
+    /// A task panicked.
+    pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) -> Result<(), String> {
+        let mappers = self.mappers.clone();
+        let feed = mappers.twins.feed().clone();
+        let mut newest = feed.subscribe();
+        let mut cursor = from;
+        let mut tasks: JoinSet<Option<(MapperName, u64)>> = JoinSet::new();
+        let mut check = tokio::time::interval(LEASE_CHECK);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(start) = self.starts.recv() => {
+                    tasks.spawn(worker::run(mappers.clone(), start));
+                }
+                Some(ended) = tasks.join_next() => {
+                    let ended = ended.map_err(|error| error.to_string())?;
+                    let present = |(name, number): &(MapperName, u64)| {
+                        mappers.registry().mappers.get(name).is_some_and(|m| m.number == *number)
+                    };
+                    if let Some((name, _)) = ended.filter(present)
+                        && mappers.end(&name, "its socket does not answer").await.is_err()
+                    {
+                        break;
+                    }
+                }
+                _ = check.tick() => {
+                    let ended = mappers.registry().leases.ended(Instant::now());
+                    for name in ended {
+                        if mappers.end(&name, "its lease ended").await.is_err() {
+                            break;
+                        }
+                    }
+                }
+                changed = newest.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    cursor = follow(&mappers, cursor);
+                }
+            }
+        }
+        tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Reads the feed up to its end.
+fn follow(mappers: &Mappers, mut cursor: u64) -> u64 {
+    let feed = mappers.twins.feed();
+    loop {
+        match feed.after(cursor, CHUNK) {
+            Ok(entries) if entries.is_empty() => return cursor,
+            Ok(entries) => {
+                for entry in entries {
+                    cursor = entry.last();
+                    entry.changes.iter().for_each(|change| mappers.follow(change));
+                }
+            }
+            Err(Missed) => {
+                cursor = feed.newest();
+                mappers.resync();
+            }
+        }
+    }
+}
+
+/// Whether somebody accepts connections at `socket`.
+async fn answers(socket: &Path) -> bool {
+    matches!(tokio::time::timeout(KNOCK, UnixStream::connect(socket)).await, Ok(Ok(_)))
+}

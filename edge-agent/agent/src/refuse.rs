@@ -1,0 +1,57 @@
+//! One refusal, said in the language of each border.
+
+use device_twin::{Refused, Rejected};
+use tonic::{Code, Status};
+
+/// The number that HTTP and the event bus have for it.
+pub(crate) fn http_status(rejected: &Rejected) -> u16 {
+    match rejected {
+        Rejected::Unknown { .. } => 404,
+        Rejected::ReadOnly { .. } | Rejected::NotOwner { .. } => 403,
+        Rejected::Invalid { .. } => 400,
+        Rejected::Several(refused) => refused.first().map_or(400, |one| http_status(&one.reason)),
+        Rejected::Conflict { .. } | Rejected::Stale { .. } => 409,
+        Rejected::FormerLife { .. } => 410,
+        Rejected::TooLarge { .. } => 413,
+        Rejected::Exhausted(_) => 500,
+    }
+}
+
+/// The property at fault, if it is one.
+pub(crate) fn property(rejected: &Rejected) -> Option<String> {
+    match rejected {
+        Rejected::ReadOnly { property } => Some(property.to_string()),
+        Rejected::Invalid { property, .. } | Rejected::NotOwner { property, .. } => {
+            Some(property.clone())
+        }
+        Rejected::Several(refused) => refused.first().map(|one| one.property.clone()),
+        _ => None,
+    }
+}
+
+/// What a mapper is told when a whole call is refused.
+pub(crate) fn status(rejected: &Rejected) -> Status {
+    let code = match http_status(rejected) {
+        404 => Code::NotFound,
+        403 => Code::PermissionDenied,
+        409 | 410 => Code::FailedPrecondition,
+        500 => Code::Internal,
+        _ => Code::InvalidArgument,
+    };
+    Status::new(code, rejected.to_string())
+}
+
+/// What a mapper is told when parts of its report were refused; the others were applied.
+pub(crate) fn parts(refused: &[Refused]) -> Status {
+    let parts: Vec<_> = refused
+        .iter()
+        .map(|one| {
+            let part = match one.reason {
+                Rejected::Unknown { .. } => "propertyName",
+                _ => "reported.value",
+            };
+            format!("reportedDevice.twins[{}].{part}: {}", one.index, one.reason)
+        })
+        .collect();
+    Status::new(Code::InvalidArgument, parts.join("; "))
+}

@@ -1,0 +1,246 @@
+//! A mapper made of the bare contract.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dmi::headers;
+use dmi::proto::{
+    CreateDeviceModelRequest, CreateDeviceModelResponse, DeviceManagerServiceClient,
+    DeviceMapperService, DeviceStatus, GetDeviceRequest, GetDeviceResponse, MapperInfo,
+    MapperRegisterRequest, MapperRegisterResponse, RegisterDeviceRequest, RegisterDeviceResponse,
+    RemoveDeviceModelRequest, RemoveDeviceModelResponse, RemoveDeviceRequest, RemoveDeviceResponse,
+    ReportDeviceStatesRequest, ReportDeviceStatusRequest, Twin, TwinProperty,
+    UpdateDeviceModelRequest, UpdateDeviceModelResponse, UpdateDeviceRequest, UpdateDeviceResponse,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use super::within;
+
+/// What the agent told the mapper.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Heard {
+    Model(String),
+    Registered(String, Option<(String, String)>),
+    Updated(String, Option<(String, String)>),
+    Removed(String),
+}
+
+pub(crate) struct FakeMapper {
+    pub(crate) client: DeviceManagerServiceClient<Channel>,
+    pub(crate) heard: mpsc::Receiver<Heard>,
+    pub(crate) token: Option<String>,
+    pub(crate) answer: MapperRegisterResponse,
+    name: String,
+    address: String,
+    ours: bool,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl FakeMapper {
+    /// A mapper that knows leases, registered.
+    pub(crate) async fn ours(dmi: &Path, name: &str) -> Self {
+        Self::start(dmi, name, true).await
+    }
+
+    /// One that knows nothing beyond the contract.
+    pub(crate) async fn old(dmi: &Path, name: &str) -> Self {
+        Self::start(dmi, name, false).await
+    }
+
+    async fn start(dmi: &Path, name: &str, ours: bool) -> Self {
+        let socket = dmi.with_file_name(format!("{name}.sock"));
+        let listener = dmi::serve::Listener::bind(&socket).unwrap();
+        let (tell, heard) = mpsc::channel(1024);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let token = stop.clone();
+        tasks.spawn(async move { listener.serve_mapper(Ears { tell }, token).await.unwrap() });
+        let client = dmi::connect::manager(dmi, Duration::from_secs(10));
+        let mut mapper = Self {
+            client,
+            heard,
+            token: None,
+            answer: MapperRegisterResponse::default(),
+            name: name.into(),
+            address: socket.to_str().unwrap().into(),
+            ours,
+            stop,
+            tasks,
+        };
+        mapper.register().await.unwrap();
+        mapper
+    }
+
+    pub(crate) async fn register(&mut self) -> Result<(), Status> {
+        let mapper = MapperInfo {
+            name: self.name.clone(),
+            version: "1".into(),
+            api_version: "v1beta1".into(),
+            protocol: "test".into(),
+            address: self.address.clone().into_bytes(),
+            state: "ok".into(),
+        };
+        self.token = None;
+        let message = MapperRegisterRequest { with_data: true, mapper: Some(mapper) };
+        let request = self.request(message);
+        let answer = self.client.mapper_register(request).await?;
+        let token = answer.metadata().get(headers::LEASE);
+        self.token = token.map(|token| token.to_str().unwrap().into());
+        assert_eq!(self.token.is_some(), self.ours);
+        self.answer = answer.into_inner();
+        Ok(())
+    }
+
+    pub(crate) fn devices(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.answer.device_list.iter().map(|device| device.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if self.ours {
+            let words = MetadataValue::from_static(headers::OUR_CAPABILITIES);
+            request.metadata_mut().insert(headers::CAPABILITIES, words);
+        }
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert(headers::LEASE, token.parse().unwrap());
+        }
+        request
+    }
+
+    /// Reports values of one device: property, text, words.
+    pub(crate) async fn report(
+        &mut self,
+        device: &str,
+        values: &[(&str, &str, &[(&str, &str)])],
+    ) -> Result<(), Status> {
+        let twins = values
+            .iter()
+            .map(|(property, value, words)| Twin {
+                property_name: (*property).into(),
+                observed_desired: Some(TwinProperty::default()),
+                reported: Some(TwinProperty {
+                    value: (*value).into(),
+                    metadata: words
+                        .iter()
+                        .map(|(key, word)| ((*key).to_owned(), (*word).to_owned()))
+                        .collect(),
+                }),
+            })
+            .collect();
+        self.report_twins(device, twins).await
+    }
+
+    pub(crate) async fn report_twins(
+        &mut self,
+        device: &str,
+        twins: Vec<Twin>,
+    ) -> Result<(), Status> {
+        let request = self.request(ReportDeviceStatusRequest {
+            device_name: device.into(),
+            device_namespace: "demo".into(),
+            reported_device: Some(DeviceStatus { twins, ..DeviceStatus::default() }),
+        });
+        self.client.report_device_status(request).await.map(drop)
+    }
+
+    pub(crate) async fn state(&mut self, device: &str, state: &str) -> Result<(), Status> {
+        let request = self.request(ReportDeviceStatesRequest {
+            device_name: device.into(),
+            device_namespace: "demo".into(),
+            state: state.into(),
+        });
+        self.client.report_device_states(request).await.map(drop)
+    }
+
+    pub(crate) async fn hear(&mut self) -> Heard {
+        within("the agent's call", self.heard.recv()).await.unwrap()
+    }
+
+    /// Ends as a killed process does: its sockets are gone, nobody is told.
+    pub(crate) async fn kill(mut self) {
+        self.tasks.shutdown().await;
+        self.stop.cancel();
+    }
+}
+
+struct Ears {
+    tell: mpsc::Sender<Heard>,
+}
+
+impl Ears {
+    async fn note<T: Default>(&self, heard: Heard) -> Result<Response<T>, Status> {
+        self.tell.send(heard).await.map_err(|_| Status::unavailable("gone"))?;
+        Ok(Response::new(T::default()))
+    }
+}
+
+/// Name of a device, and value and version of what is desired of its first property.
+fn named(device: Option<dmi::proto::Device>) -> (String, Option<(String, String)>) {
+    let device = device.unwrap();
+    let desired = device.spec.unwrap().properties[0].desired.clone().unwrap();
+    let version = desired.metadata.get("version").cloned();
+    (device.name, version.map(|version| (desired.value, version)))
+}
+
+#[tonic::async_trait]
+impl DeviceMapperService for Ears {
+    async fn register_device(
+        &self,
+        request: Request<RegisterDeviceRequest>,
+    ) -> Result<Response<RegisterDeviceResponse>, Status> {
+        let (name, desired) = named(request.into_inner().device);
+        self.note(Heard::Registered(name, desired)).await
+    }
+
+    async fn remove_device(
+        &self,
+        request: Request<RemoveDeviceRequest>,
+    ) -> Result<Response<RemoveDeviceResponse>, Status> {
+        self.note(Heard::Removed(request.into_inner().device_name)).await
+    }
+
+    async fn update_device(
+        &self,
+        request: Request<UpdateDeviceRequest>,
+    ) -> Result<Response<UpdateDeviceResponse>, Status> {
+        let (name, desired) = named(request.into_inner().device);
+        self.note(Heard::Updated(name, desired)).await
+    }
+
+    async fn create_device_model(
+        &self,
+        request: Request<CreateDeviceModelRequest>,
+    ) -> Result<Response<CreateDeviceModelResponse>, Status> {
+        self.note(Heard::Model(request.into_inner().model.unwrap().name)).await
+    }
+
+    async fn remove_device_model(
+        &self,
+        _: Request<RemoveDeviceModelRequest>,
+    ) -> Result<Response<RemoveDeviceModelResponse>, Status> {
+        Ok(Response::new(RemoveDeviceModelResponse {}))
+    }
+
+    async fn update_device_model(
+        &self,
+        request: Request<UpdateDeviceModelRequest>,
+    ) -> Result<Response<UpdateDeviceModelResponse>, Status> {
+        self.note(Heard::Model(request.into_inner().model.unwrap().name)).await
+    }
+
+    async fn get_device(
+        &self,
+        _: Request<GetDeviceRequest>,
+    ) -> Result<Response<GetDeviceResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}

@@ -1,4 +1,0 @@
-//! What every store owes, over each of them.
-
-mod contract;
-mod crash;
