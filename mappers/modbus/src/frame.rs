@@ -13,18 +13,28 @@ use crate::table::Table;
 
 /// One request to a unit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Ask<'a> {
+pub enum Ask<'a> {
     /// Functions 1 to 4.
     Read(Span),
     /// Function 5 or 6; a bit is 0 or 1.
-    WriteOne { place: Place, word: u16 },
+    WriteOne {
+        /// Which one.
+        place: Place,
+        /// Its new content.
+        word: u16,
+    },
     /// Function 15 or 16.
-    WriteMany { place: Place, words: &'a [u16] },
+    WriteMany {
+        /// The first one.
+        place: Place,
+        /// Their new content; of bits one word each, 0 or 1.
+        words: &'a [u16],
+    },
 }
 
 /// What an answer says, its frame taken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<'a> {
+pub enum Verdict<'a> {
     /// The bytes that were read; their number is right.
     Data(&'a [u8]),
     /// Written.
@@ -36,7 +46,8 @@ pub(crate) enum Verdict<'a> {
 }
 
 impl Ask<'_> {
-    pub(crate) fn function(&self) -> u8 {
+    /// Function code.
+    pub fn function(&self) -> u8 {
         match self {
             Self::Read(span) => span.start.table.read_function(),
             Self::WriteOne { place, .. } if place.table.is_bits() => 5,
@@ -47,7 +58,7 @@ impl Ask<'_> {
     }
 
     /// First register or bit.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         match self {
             Self::Read(span) => span.start,
             Self::WriteOne { place, .. } | Self::WriteMany { place, .. } => *place,
@@ -55,7 +66,7 @@ impl Ask<'_> {
     }
 
     /// How many registers or bits.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Self::Read(span) => span.count.into(),
             Self::WriteOne { .. } => 1,
@@ -63,7 +74,8 @@ impl Ask<'_> {
         }
     }
 
-    pub(crate) fn is_read(&self) -> bool {
+    /// Whether nothing happens to the device.
+    pub fn is_read(&self) -> bool {
         matches!(self, Self::Read(_))
     }
 
@@ -73,12 +85,15 @@ impl Ask<'_> {
     }
 
     /// Length of the answer without frame: function code and what follows.
-    pub(crate) fn answer_length(&self) -> usize {
+    pub fn answer_length(&self) -> usize {
         if self.is_read() { 2 + self.data_length() } else { 5 }
     }
 
     /// Writes the whole frame to `frame`, which is emptied first.
-    pub(crate) fn frame(
+    ///
+    /// # Errors
+    /// The request is larger than a frame.
+    pub fn frame(
         &self,
         proto: ModbusProto,
         transaction: u16,
@@ -112,7 +127,7 @@ impl Ask<'_> {
     }
 
     /// What `answer` (function code first, no frame) says to this request.
-    pub(crate) fn judge<'b>(&self, answer: &'b [u8]) -> Verdict<'b> {
+    pub fn judge<'b>(&self, answer: &'b [u8]) -> Verdict<'b> {
         let function = self.function();
         let Some((&first, rest)) = answer.split_first() else { return Verdict::Foreign };
         if first == function | 0x80 {
@@ -183,7 +198,7 @@ pub fn tcp_length(bytes: &[u8]) -> Result<Option<usize>, Garbage> {
 pub struct Garbage;
 
 /// Whether the checksum of an RTU frame is right.
-pub(crate) fn checksum_is_right(frame: &[u8]) -> bool {
+pub fn checksum_is_right(frame: &[u8]) -> bool {
     // Asked for the checksum alone, as if from the right unit: the verdict on the rest is ours.
     let Some(&unit) = frame.first() else { return false };
     frame.len() >= 5
@@ -194,7 +209,7 @@ pub(crate) fn checksum_is_right(frame: &[u8]) -> bool {
 }
 
 /// Puts the registers or bits of `data` into `words`, one word each.
-pub(crate) fn unpack(span: &Span, data: &[u8], words: &mut Vec<u16>) {
+pub fn unpack(span: &Span, data: &[u8], words: &mut Vec<u16>) {
     words.clear();
     if span.start.table.is_bits() {
         let bit = |index: u16| {

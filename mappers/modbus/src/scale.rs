@@ -133,7 +133,8 @@ pub(crate) fn to_integer(number: f64) -> Option<i64> {
     let nearest = number.round();
     // -2^63 is a float, 2^63 - 1 is not.
     #[expect(clippy::cast_possible_truncation, reason = "within 64 bits")]
-    (nearest >= -9_223_372_036_854_775_808.0 && nearest < 9_223_372_036_854_775_808.0)
+    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
+        .contains(&nearest)
         .then_some(nearest as i64)
 }
 

@@ -35,22 +35,22 @@ fn words(visitor: &Visitor, value: &Value) -> Vec<u16> {
 }
 
 #[track_caller]
-fn both_ways(visitor: &Visitor, wire: &[u16], value: Value) {
-    assert_eq!(decoded(visitor, wire), value);
-    assert_eq!(words(visitor, &value), wire);
+fn both_ways(visitor: &Visitor, wire: &[u16], value: &Value) {
+    assert_eq!(decoded(visitor, wire), *value);
+    assert_eq!(words(visitor, value), wire);
 }
 
 /// The specification's own example (Modbus Application Protocol 1.1b3, 6.3): register 108 holds 0x022B, 555.
 #[test]
 fn the_example_of_the_specification() {
-    both_ways(&of(Number::U16, "AB", DataType::Int), &[0x022B], Value::Int(555));
+    both_ways(&of(Number::U16, "AB", DataType::Int), &[0x022B], &Value::Int(555));
 }
 
 /// Energy meters of the SDM family: 32-bit floats, high register first; 230.2 V is 0x43663333.
 #[test]
 fn a_meter_with_floats_high_register_first() {
     let volts = of(Number::F32, "ABCD", DataType::Float);
-    both_ways(&volts, &[0x4366, 0x3333], Value::Float(230.2));
+    both_ways(&volts, &[0x4366, 0x3333], &Value::Float(230.2));
     // Exact widening: 32 bits do not hold 230.2.
     let volts = Visitor { data_type: DataType::Double, ..volts };
     assert_eq!(decoded(&volts, &[0x4366, 0x3333]), Value::Double(f64::from(230.2f32)));
@@ -58,35 +58,35 @@ fn a_meter_with_floats_high_register_first() {
 
 #[test]
 fn signed_numbers_and_every_width() {
-    both_ways(&of(Number::I16, "AB", DataType::Int), &[0xFFD8], Value::Int(-40));
-    both_ways(&of(Number::I16, "BA", DataType::Int), &[0xD8FF], Value::Int(-40));
-    both_ways(&of(Number::I32, "CDAB", DataType::Int), &[0xFFFE, 0xFFFF], Value::Int(-2));
-    both_ways(&of(Number::U32, "ABCD", DataType::Int), &[0xFFFF, 0xFFFE], Value::Int(0xFFFF_FFFE));
+    both_ways(&of(Number::I16, "AB", DataType::Int), &[0xFFD8], &Value::Int(-40));
+    both_ways(&of(Number::I16, "BA", DataType::Int), &[0xD8FF], &Value::Int(-40));
+    both_ways(&of(Number::I32, "CDAB", DataType::Int), &[0xFFFE, 0xFFFF], &Value::Int(-2));
+    both_ways(&of(Number::U32, "ABCD", DataType::Int), &[0xFFFF, 0xFFFE], &Value::Int(0xFFFF_FFFE));
     let energy = of(Number::I64, "CDAB", DataType::Int);
-    both_ways(&energy, &[4, 3, 2, 1], Value::Int(0x0001_0002_0003_0004));
+    both_ways(&energy, &[4, 3, 2, 1], &Value::Int(0x0001_0002_0003_0004));
     let wide = of(Number::F64, "ABCD", DataType::Double);
-    both_ways(&wide, &[0x3FF8, 0, 0, 0], Value::Double(1.5));
+    both_ways(&wide, &[0x3FF8, 0, 0, 0], &Value::Double(1.5));
 }
 
 #[test]
 fn kubeedges_swaps_keep_their_meaning() {
     // Registers 1, 2 with both swaps: registers reversed first (2, 1), then the bytes of each.
     let both = Raw::Number { number: Number::U32, order: Order::swapped(4, true, true) };
-    both_ways(&holding(both, 2, DataType::Int), &[0x0100, 0x0200], Value::Int(0x0002_0001));
+    both_ways(&holding(both, 2, DataType::Int), &[0x0100, 0x0200], &Value::Int(0x0002_0001));
 }
 
 #[test]
 fn a_scaled_register_shows_no_float_noise_and_rounds_when_written() {
     let mut speed = of(Number::U16, "AB", DataType::Double);
     speed.scale = Scale::new(0.1, 0.0);
-    both_ways(&speed, &[219], Value::Double(21.9));
+    both_ways(&speed, &[219], &Value::Double(21.9));
     assert_eq!(words(&speed, &Value::Double(21.94)), [219]);
     assert_eq!(words(&speed, &Value::Double(21.95)), [220]);
     speed.data_type = DataType::Float;
-    both_ways(&speed, &[219], Value::Float(21.9));
+    both_ways(&speed, &[219], &Value::Float(21.9));
     let mut celsius = of(Number::U16, "AB", DataType::Float);
     celsius.scale = Scale::new(0.1, -40.0);
-    both_ways(&celsius, &[0], Value::Float(-40.0));
+    both_ways(&celsius, &[0], &Value::Float(-40.0));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn text_ends_at_the_first_nul_and_loses_its_padding() {
     assert!(decode(&name, &[0xFFFF; 4]).is_err());
     let raw = Raw::Octets { text: true, swap_bytes: true, swap_registers: false };
     let name = holding(raw, 2, DataType::String);
-    both_ways(&name, &[0x3250, 0x3030], Value::String("P200".into()));
+    both_ways(&name, &[0x3250, 0x3030], &Value::String("P200".into()));
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn rows_of_bits() {
         read: Place { table: Table::Coils, address: 0 },
         ..holding(Raw::Row, width, data_type)
     };
-    both_ways(&row(1, DataType::Boolean), &[1], Value::Boolean(true));
-    both_ways(&row(1, DataType::Int), &[0], Value::Int(0));
-    both_ways(&row(4, DataType::Int), &[1, 0, 1, 1], Value::Int(0b1101));
+    both_ways(&row(1, DataType::Boolean), &[1], &Value::Boolean(true));
+    both_ways(&row(1, DataType::Int), &[0], &Value::Int(0));
+    both_ways(&row(4, DataType::Int), &[1, 0, 1, 1], &Value::Int(0b1101));
     let bits = [1, 0, 1, 1, 0, 0, 1, 1, 1, 0];
-    both_ways(&row(10, DataType::Bytes), &bits, Value::Bytes(vec![0xCD, 0x01]));
+    both_ways(&row(10, DataType::Bytes), &bits, &Value::Bytes(vec![0xCD, 0x01]));
     assert!(encode(&row(1, DataType::Int), &Value::Int(2)).is_err());
     assert!(encode(&row(10, DataType::Bytes), &Value::Bytes(vec![1])).is_err());
 }
@@ -299,7 +299,7 @@ proptest! {
             Value::Float(float),
             Value::Boolean(true),
             Value::String(text.clone()),
-            Value::Bytes(text.clone().into_bytes()),
+            Value::Bytes(text.into_bytes()),
         ] {
             if let Ok(encoded) = encode(&visitor, &value) {
                 prop_assert_eq!(encoded.over(before).len(), usize::from(visitor.width));

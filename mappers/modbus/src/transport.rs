@@ -1,0 +1,122 @@
+//! The wire itself: one request, one answer, one at a time.
+//!
+//! A late answer is never taken for the next one. On TCP the transaction id tells them apart; on a line, which has
+//! none, silence does: see [`rtu`].
+
+mod mbap;
+mod rtu;
+mod serial;
+mod socket;
+
+use std::time::Duration;
+
+use mapper_sdk::SessionFault;
+use rmodbus::ModbusProto;
+use serial::SerialPort;
+use tokio::net::TcpStream;
+
+use crate::endpoint::{Endpoint, Unit, Wire};
+use crate::frame::Ask;
+use mbap::Mbap;
+use rtu::{Pace, Rtu};
+
+/// An open wire.
+pub(crate) enum Transport {
+    /// Modbus TCP.
+    Tcp(Mbap<TcpStream>),
+    /// RTU frames over TCP.
+    RtuOverTcp(Rtu<TcpStream>),
+    /// RTU frames on a serial line.
+    Serial(Rtu<SerialPort>),
+}
+
+/// What a unit answered. The data are in the transport's buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer<'a> {
+    /// What was read.
+    Data(&'a [u8]),
+    /// Written.
+    Done,
+    /// Refused, with this exception code.
+    Exception(u8),
+    /// Something that is no answer to the request, though it came as one.
+    Malformed,
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The wire is gone or out of step.
+    Lost(String),
+    /// The unit kept silent.
+    Silent(String),
+    /// Something came, but no frame: noise, or a wrong checksum. A read may be tried again at once.
+    Garbled(String),
+}
+
+impl From<NoAnswer> for SessionFault {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Lost(cause) => Self::lost(cause),
+            NoAnswer::Silent(cause) | NoAnswer::Garbled(cause) => Self::silent(cause),
+        }
+    }
+}
+
+impl Transport {
+    /// Opens the wire; the caller bounds the time.
+    pub(crate) async fn open(endpoint: &Endpoint) -> Result<Self, NoAnswer> {
+        let pause = endpoint.request_gap;
+        Ok(match &endpoint.wire {
+            Wire::Tcp { host, port } => {
+                let stream = socket::connect(host, *port).await?;
+                Self::Tcp(Mbap::new(stream, pause.unwrap_or(Duration::ZERO)))
+            }
+            Wire::RtuOverTcp { host, port } => {
+                let stream = socket::connect(host, *port).await?;
+                let pace = Pace::of_stream(pause.unwrap_or(Duration::ZERO));
+                Self::RtuOverTcp(Rtu::new(stream, pace))
+            }
+            Wire::Rtu(line) => Self::Serial(Rtu::new(serial::open(line)?, Pace::of(line, pause))),
+        })
+    }
+
+    /// Sends `ask` to `unit` and waits for its answer. Not cancel safe: drop the transport with the call.
+    pub(crate) async fn exchange(
+        &mut self,
+        unit: &Unit,
+        ask: &Ask<'_>,
+    ) -> Result<Answer<'_>, NoAnswer> {
+        match self {
+            Self::Tcp(wire) => wire.exchange(unit.id, unit.timeout, ask).await,
+            Self::RtuOverTcp(wire) => wire.exchange(unit.id, unit.timeout, ask).await,
+            Self::Serial(wire) => wire.exchange(unit.id, unit.timeout, ask).await,
+        }
+    }
+
+    /// Answers that came too late, or belonged to nobody, and were thrown away.
+    pub(crate) fn discarded(&self) -> u64 {
+        match self {
+            Self::Tcp(wire) => wire.discarded(),
+            Self::RtuOverTcp(wire) => wire.discarded(),
+            Self::Serial(wire) => wire.discarded(),
+        }
+    }
+}
+
+/// A frame for `ask`; an error here would be a request larger than the protocol's, which no visitor makes.
+fn frame(
+    ask: &Ask<'_>,
+    proto: ModbusProto,
+    transaction: u16,
+    unit: u8,
+    outbox: &mut Vec<u8>,
+) -> Result<(), NoAnswer> {
+    ask.frame(proto, transaction, unit, outbox)
+        .map(|_| ())
+        .map_err(|error| NoAnswer::Lost(format!("the request makes no frame: {error}")))
+}
+
+fn lost(what: &str, error: &std::io::Error) -> NoAnswer {
+    NoAnswer::Lost(format!("{what}: {error}"))
+}

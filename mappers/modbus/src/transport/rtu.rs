@@ -1,0 +1,235 @@
+//! RTU frames, on a serial line or in a TCP stream. Nothing in a frame says which request it answers, so order and
+//! silence must.
+//!
+//! ```text
+//!            request             right answer
+//!   quiet ───────────▶ waiting ──────────────────▶ quiet
+//!     ▲                   │ time out, garbage
+//!     │ nothing comes     ▼
+//!     └────────────── draining ──▶ lost, if it never gets quiet
+//! ```
+//!
+//! Three rules keep a late answer from being taken for the next one:
+//! 1. After a time-out or garbage the line must be quiet for a while before the next request to anybody.
+//! 2. A frame of another unit, of another function or length, is dropped and counted.
+//! 3. A unit that did not answer is not asked again before its answer came late, or could have come: twice its
+//!    time-out ([`owing_time`]). Other units are, since their frames carry their own number.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures::FutureExt;
+use rmodbus::ModbusProto;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::{Answer, NoAnswer, frame, lost};
+use crate::frame::{Ask, Verdict, checksum_is_right, rtu_length};
+use crate::serial_line::SerialLine;
+
+/// Least silence after a time-out or garbage. Lines on which the longest answer takes longer get that much.
+const SETTLE: Duration = Duration::from_millis(100);
+/// A line that is not quiet after this time has another master on it, or a broken transceiver.
+const NEVER_QUIET: Duration = Duration::from_secs(3);
+/// Unit and checksum around function and data.
+const FRAMING: usize = 3;
+/// Longest RTU frame.
+const LONGEST: usize = 256;
+
+/// How long after its time-out a unit may still come with the answer.
+fn owing_time(patience: Duration) -> Duration {
+    (patience * 2).clamp(Duration::from_millis(500), Duration::from_secs(10))
+}
+
+/// Times of a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    line: Option<SerialLine>,
+    /// Silence before a request.
+    gap: Duration,
+}
+
+impl Pace {
+    /// A serial line; `gap` in place of 3.5 characters.
+    pub(crate) fn of(line: &SerialLine, gap: Option<Duration>) -> Self {
+        Self { gap: gap.unwrap_or_else(|| line.silence()), line: Some(line.clone()) }
+    }
+
+    /// A stream behind which a line may be; how fast, nobody knows.
+    pub(crate) fn of_stream(gap: Duration) -> Self {
+        Self { line: None, gap }
+    }
+
+    /// How long `bytes` are on the line.
+    fn time_of(&self, bytes: usize) -> Duration {
+        let characters = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.line.as_ref().map_or(Duration::ZERO, |line| line.time_of(characters))
+    }
+}
+
+/// An RTU line over any stream.
+pub(crate) struct Rtu<S> {
+    stream: S,
+    pace: Pace,
+    /// When the last byte went or came, or the last wait ended.
+    quiet_since: Instant,
+    /// How long the line must be quiet before the next request.
+    settle: Duration,
+    /// Units that may still come with a late answer, and until when.
+    owing: Vec<(u8, Instant)>,
+    outbox: Vec<u8>,
+    inbox: BytesMut,
+    /// Length of the answer that the last exchange returned, still at the front of the inbox.
+    answered: usize,
+    discarded: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
+    pub(crate) fn new(stream: S, pace: Pace) -> Self {
+        Self {
+            stream,
+            pace,
+            quiet_since: Instant::now(),
+            settle: Duration::ZERO,
+            owing: Vec::new(),
+            outbox: Vec::with_capacity(LONGEST),
+            inbox: BytesMut::with_capacity(1024),
+            answered: 0,
+            discarded: 0,
+        }
+    }
+
+    pub(crate) fn discarded(&self) -> u64 {
+        self.discarded
+    }
+
+    pub(crate) async fn exchange(
+        &mut self,
+        unit: u8,
+        patience: Duration,
+        ask: &Ask<'_>,
+    ) -> Result<Answer<'_>, NoAnswer> {
+        self.inbox.advance(std::mem::take(&mut self.answered));
+        self.quieten(unit).await?;
+        frame(ask, ModbusProto::Rtu, 0, unit, &mut self.outbox)?;
+        let longest = FRAMING + ask.answer_length();
+        // The kernel takes the bytes at once; the line needs its time for them, both ways.
+        let patience_here = patience + self.pace.time_of(self.outbox.len() + longest);
+        let answer = timeout(patience_here, async {
+            self.stream.write_all(&self.outbox).await.map_err(|error| lost("send", &error))?;
+            loop {
+                if let Some(length) = self.answer_of(unit, ask)? {
+                    return Ok(length);
+                }
+                self.receive().await?;
+            }
+        })
+        .await;
+        self.quiet_since = Instant::now();
+        let fault = match answer {
+            Ok(Ok(length)) => {
+                self.answered = length;
+                return Ok(match ask.judge(&self.inbox[1..length - 2]) {
+                    Verdict::Data(data) => Answer::Data(data),
+                    Verdict::Done => Answer::Done,
+                    Verdict::Exception(code) => Answer::Exception(code),
+                    Verdict::Foreign => Answer::Malformed,
+                });
+            }
+            Ok(Err(NoAnswer::Lost(cause))) => return Err(NoAnswer::Lost(cause)),
+            Ok(Err(fault)) => fault,
+            Err(_) if self.inbox.is_empty() => {
+                self.owing.push((unit, self.quiet_since + owing_time(patience)));
+                NoAnswer::Silent(format!("unit {unit} said nothing for {patience:?}"))
+            }
+            Err(_) => NoAnswer::Garbled("received half a frame".into()),
+        };
+        self.inbox.clear();
+        self.settle = SETTLE.max(self.pace.time_of(longest));
+        Err(fault)
+    }
+
+    /// Length of the answer at the front of the inbox, once it is there; frames that answer something else are dropped.
+    fn answer_of(&mut self, unit: u8, ask: &Ask<'_>) -> Result<Option<usize>, NoAnswer> {
+        while let Some(length) = self.next_frame()? {
+            let frame = &self.inbox[..length];
+            if frame[0] == unit && ask.judge(&frame[1..length - 2]) != Verdict::Foreign {
+                return Ok(Some(length));
+            }
+            self.drop_late(length);
+        }
+        Ok(None)
+    }
+
+    /// Length of the whole frame at the front of the inbox, once it is there.
+    fn next_frame(&self) -> Result<Option<usize>, NoAnswer> {
+        let length = match rtu_length(&self.inbox) {
+            Ok(Some(length)) if length <= self.inbox.len() => length,
+            Ok(_) => return Ok(None),
+            Err(_) => return Err(NoAnswer::Garbled("received bytes that are no frame".into())),
+        };
+        if !checksum_is_right(&self.inbox[..length]) {
+            return Err(NoAnswer::Garbled("received a frame with a wrong checksum".into()));
+        }
+        Ok(Some(length))
+    }
+
+    /// Drops the frame at the front of the inbox; whoever sent it owes nothing any more.
+    fn drop_late(&mut self, length: usize) {
+        let sender = self.inbox[0];
+        self.owing.retain(|(unit, _)| *unit != sender);
+        self.discarded += 1;
+        self.inbox.advance(length);
+    }
+
+    /// Waits until the line was quiet for long enough and `unit` owes nothing; drops and counts what comes meanwhile.
+    async fn quieten(&mut self, unit: u8) -> Result<(), NoAnswer> {
+        let mut noisy_since = None;
+        loop {
+            // First what came while nobody listened.
+            let until = self.quiet_until(unit);
+            let received = match self.receive().now_or_never() {
+                Some(received) => received,
+                None if until <= Instant::now() => break,
+                None => match timeout_at(until, self.receive()).await {
+                    Ok(received) => received,
+                    Err(_) => continue,
+                },
+            };
+            received?;
+            self.quiet_since = Instant::now();
+            self.settle = self.settle.max(SETTLE);
+            while let Ok(Some(length)) = self.next_frame() {
+                self.drop_late(length);
+            }
+            if noisy_since.get_or_insert(self.quiet_since).elapsed() > NEVER_QUIET {
+                return Err(NoAnswer::Lost("the line never gets quiet: another master?".into()));
+            }
+        }
+        // A broken piece counts as one.
+        self.discarded += u64::from(!self.inbox.is_empty());
+        self.inbox.clear();
+        self.owing.retain(|(owing, _)| *owing != unit);
+        self.settle = Duration::ZERO;
+        sleep_until(self.quiet_since + self.pace.gap).await;
+        Ok(())
+    }
+
+    /// When the next request to `unit` may go, if nothing comes.
+    fn quiet_until(&self, unit: u8) -> Instant {
+        let owing = self.owing.iter().filter(|(owing, _)| *owing == unit).map(|(_, until)| *until);
+        owing.max().unwrap_or(self.quiet_since).max(self.quiet_since + self.settle)
+    }
+
+    async fn receive(&mut self) -> Result<(), NoAnswer> {
+        self.inbox.reserve(LONGEST);
+        match self.stream.read_buf(&mut self.inbox).await {
+            Ok(0) => Err(NoAnswer::Lost("closed by the peer".into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(lost("receive", &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+use proptest::prelude::*;
+use tokio::io::{DuplexStream, duplex};
+
+use super::*;
+use crate::place::Place;
+use crate::plan::Span;
+use crate::table::Table;
+
+const PATIENCE: Duration = Duration::from_millis(500);
+
+fn read(address: u16) -> Ask<'static> {
+    Ask::Read(Span { start: Place { table: Table::HoldingRegisters, address }, count: 1 })
+}
+
+fn line() -> (Rtu<DuplexStream>, DuplexStream) {
+    let (ours, theirs) = duplex(4096);
+    (Rtu::new(ours, Pace::of_stream(Duration::ZERO)), theirs)
+}
+
+/// The checksum as the specification's appendix computes it, bit by bit: not the code under test.
+fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+    let mut crc = 0xFFFF_u16;
+    for byte in &frame {
+        crc ^= u16::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 };
+        }
+    }
+    frame.extend(crc.to_le_bytes());
+    frame
+}
+
+/// The answer of `unit` that its one register holds `word`.
+fn answer(unit: u8, word: u16) -> Vec<u8> {
+    let [high, low] = word.to_be_bytes();
+    with_checksum(vec![unit, 3, 2, high, low])
+}
+
+async fn request(peer: &mut DuplexStream) -> (u8, u16) {
+    let mut frame = [0; 8];
+    peer.read_exact(&mut frame).await.unwrap();
+    assert_eq!(with_checksum(frame[..6].to_vec()), frame, "a right request");
+    (frame[0], u16::from_be_bytes([frame[2], frame[3]]))
+}
+
+async fn value(line: &mut Rtu<DuplexStream>, unit: u8, address: u16) -> Result<u16, NoAnswer> {
+    match line.exchange(unit, PATIENCE, &read(address)).await? {
+        Answer::Data(&[high, low]) => Ok(u16::from_be_bytes([high, low])),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_pieces_is_one_answer() {
+    let (mut line, mut peer) = line();
+    let device = async {
+        assert_eq!(request(&mut peer).await, (7, 10));
+        for byte in answer(7, 0xABCD) {
+            peer.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(tokio::join!(value(&mut line, 7, 10), device).0, Ok(0xABCD));
+    assert_eq!(line.discarded(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_dropped_and_the_next_one_is_right() {
+    let (mut line, mut peer) = line();
+    let silent = value(&mut line, 1, 10).await.unwrap_err();
+    assert_eq!(silent, NoAnswer::Silent("unit 1 said nothing for 500ms".into()));
+    let device = async {
+        assert_eq!(request(&mut peer).await, (1, 10));
+        sleep_until(Instant::now() + Duration::from_millis(50)).await;
+        peer.write_all(&answer(1, 10)).await.unwrap();
+        assert_eq!(request(&mut peer).await, (1, 20));
+        peer.write_all(&answer(1, 20)).await.unwrap();
+    };
+    assert_eq!(tokio::join!(value(&mut line, 1, 20), device).0, Ok(20));
+    assert_eq!(line.discarded(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_that_came_while_nobody_listened_is_dropped() {
+    let (mut line, mut peer) = line();
+    value(&mut line, 1, 10).await.unwrap_err();
+    request(&mut peer).await;
+    peer.write_all(&answer(1, 10)).await.unwrap();
+    sleep_until(Instant::now() + Duration::from_secs(60)).await;
+    let device = async {
+        assert_eq!(request(&mut peer).await, (1, 20));
+        peer.write_all(&answer(1, 20)).await.unwrap();
+    };
+    assert_eq!(tokio::join!(value(&mut line, 1, 20), device).0, Ok(20));
+    assert_eq!(line.discarded(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_unit_costs_its_neighbour_its_time_out_and_a_short_silence() {
+    let (mut line, mut peer) = line();
+    let begin = Instant::now();
+    value(&mut line, 1, 10).await.unwrap_err();
+    request(&mut peer).await;
+    let device = async {
+        assert_eq!(request(&mut peer).await, (2, 20));
+        // The dead unit's answer comes right now.
+        peer.write_all(&answer(1, 10)).await.unwrap();
+        peer.write_all(&answer(2, 20)).await.unwrap();
+    };
+    assert_eq!(tokio::join!(value(&mut line, 2, 20), device).0, Ok(20));
+    assert_eq!(line.discarded(), 1);
+    assert!(
+        begin.elapsed() <= PATIENCE + SETTLE + Duration::from_millis(2),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_is_garbled_and_not_an_answer() {
+    for noise in [vec![0x55; 9], answer(1, 5)[..6].to_vec(), {
+        let mut wrong = answer(1, 5);
+        wrong[3] ^= 1;
+        wrong
+    }] {
+        let (mut line, mut peer) = line();
+        let device = async {
+            request(&mut peer).await;
+            peer.write_all(&noise).await.unwrap();
+        };
+        let fault = tokio::join!(value(&mut line, 1, 5), device).0.unwrap_err();
+        assert!(matches!(fault, NoAnswer::Garbled(_)), "{fault:?}");
+        let device = async {
+            request(&mut peer).await;
+            peer.write_all(&answer(1, 6)).await.unwrap();
+        };
+        assert_eq!(tokio::join!(value(&mut line, 1, 6), device).0, Ok(6));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_never_gets_quiet_is_lost() {
+    let (mut line, mut peer) = line();
+    value(&mut line, 1, 10).await.unwrap_err();
+    let chatter = async {
+        loop {
+            if peer.write_all(&answer(9, 1)).await.is_err() {
+                break;
+            }
+            sleep_until(Instant::now() + Duration::from_millis(50)).await;
+        }
+    };
+    let fault = tokio::select! {
+        fault = value(&mut line, 1, 20) => fault.unwrap_err(),
+        () = chatter => panic!("the line was closed"),
+    };
+    assert!(matches!(fault, NoAnswer::Lost(_)), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_stream_is_lost() {
+    let (mut line, peer) = line();
+    drop(peer);
+    assert!(matches!(value(&mut line, 1, 10).await, Err(NoAnswer::Lost(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_keep_the_gap() {
+    let (ours, mut peer) = duplex(4096);
+    let gap = Duration::from_millis(40);
+    let mut line = Rtu::new(ours, Pace::of_stream(gap));
+    let device = async {
+        for _ in 0..3 {
+            let (unit, address) = request(&mut peer).await;
+            peer.write_all(&answer(unit, address)).await.unwrap();
+        }
+    };
+    let begin = Instant::now();
+    let reads = async {
+        for address in 0..3 {
+            assert_eq!(value(&mut line, 1, address).await, Ok(address));
+        }
+    };
+    tokio::join!(reads, device);
+    assert!(begin.elapsed() >= gap * 3);
+}
+
+proptest! {
+    /// A unit answers each request in turn, some after up to three time-outs. What is read is always what was
+    /// asked for: the register holds its own address.
+    #[test]
+    fn no_answer_is_ever_taken_for_another(delays in prop::collection::vec(0u64..1500, 1..20)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (mut line, mut peer) = line();
+            let device = async {
+                for delay in &delays {
+                    let (unit, address) = request(&mut peer).await;
+                    sleep_until(Instant::now() + Duration::from_millis(*delay)).await;
+                    peer.write_all(&answer(unit, address)).await.unwrap();
+                }
+            };
+            let reads = async {
+                let mut late = 0;
+                for (address, _) in (0..).zip(&delays) {
+                    match value(&mut line, 1, address).await {
+                        Ok(word) => assert_eq!(word, address),
+                        Err(NoAnswer::Silent(_)) => late += 1,
+                        Err(fault) => panic!("{fault:?}"),
+                    }
+                }
+                (late, line.discarded())
+            };
+            let ((late, dropped), ()) = tokio::join!(reads, device);
+            // The last one's answer may come after the end.
+            assert!(dropped == late || dropped + 1 == late, "{dropped} of {late}");
+        });
+    }
+}
