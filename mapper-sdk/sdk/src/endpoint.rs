@@ -1,0 +1,428 @@
+//! One task per endpoint: the only user of that wire, for all devices on it.
+//!
+//! ```text
+//! connecting ──ok──→ serving ──Lost──→ waiting ──→ connecting …     for ever, under back-off
+//!     └───────────failed──────────────────↑
+//! ```
+//!
+//! In each of the three it hears commands. Whatever a driver does, slow or panicking, ends as a
+//! [`SessionFault`]; the devices' desired values and rests live here and survive the session.
+
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use device_model::{Ack, Device, QualityCode, Timestamp};
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::backoff::{Backoff, Pace};
+use crate::driver::{Cause, Driver, Session, SessionFault, Tag};
+use crate::member::{Link, Member};
+use crate::metrics::Metrics;
+use crate::report::{Batch, Report};
+use crate::schedule::{Schedule, Seat};
+use crate::wire::{bounded, close};
+use crate::write::{Origin, Turn};
+
+/// What the fleet tells a wire's task.
+pub(crate) enum Command<D: Driver> {
+    /// The device is on this wire, or is described differently from now on; the others do not notice.
+    Join {
+        member: Box<Member<D>>,
+        origin: Origin,
+        /// Its desired values may have been written by a task that is gone.
+        doubtful: bool,
+    },
+    /// Only desired values changed.
+    Desire(Seat, Arc<Device>),
+    Leave(Seat),
+    /// The agent is a new one: tell it everything.
+    Refresh,
+}
+
+/// Bounds that hold for every wire of a mapper.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) reconnect: Pace,
+    pub(crate) rest: Pace,
+    /// At a stop: how long the transaction in flight may take, and then the safe values together.
+    pub(crate) stop: Duration,
+}
+
+/// A device is offline when its wire was not open by then.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// One wire, and what its task knows of the devices on it.
+pub(crate) struct Endpoint<D: Driver> {
+    driver: Arc<D>,
+    address: D::Endpoint,
+    commands: mpsc::Receiver<Command<D>>,
+    reports: mpsc::Sender<Report>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    members: BTreeMap<Seat, Member<D>>,
+    schedule: Schedule,
+    tags: HashMap<Tag, (Seat, usize)>,
+    next_tag: u64,
+    link: Link,
+    backoff: Backoff,
+    batch: Batch,
+    acks: Vec<Ack>,
+    overruns: u64,
+    discarded: u64,
+}
+
+/// The fleet dropped the commands, or the mapper stops.
+struct Stopped;
+
+impl<D: Driver> Endpoint<D> {
+    pub(crate) fn new(
+        driver: Arc<D>,
+        address: D::Endpoint,
+        phase: f64,
+        (commands, reports): (mpsc::Receiver<Command<D>>, mpsc::Sender<Report>),
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            driver,
+            address,
+            commands,
+            reports,
+            limits,
+            metrics,
+            members: BTreeMap::new(),
+            schedule: Schedule::new(limits.rest, phase),
+            tags: HashMap::new(),
+            next_tag: 0,
+            link: Link::Unknown,
+            backoff: Backoff::new(limits.reconnect),
+            batch: Batch::default(),
+            acks: Vec::new(),
+            overruns: 0,
+            discarded: 0,
+        }
+    }
+
+    /// Serves the wire until `cancel`, or until the fleet drops the commands. On `cancel` it ends within twice
+    /// the limit `stop`: the transaction in flight, then the safe values.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            let fault = match self.connect(&cancel).await {
+                Err(Stopped) => return,
+                Ok(Err(fault)) => fault,
+                Ok(Ok(mut session)) => {
+                    let ended = self.serve(&mut session, &cancel).await;
+                    if ended.is_ok() {
+                        self.apply_safe_values(&mut session).await;
+                    }
+                    close(session, &self.metrics);
+                    match ended {
+                        Ok(Stopped) => return,
+                        Err(fault) => fault,
+                    }
+                }
+            };
+            self.lost(&fault).await;
+            let wait = self.backoff.next();
+            debug!(endpoint = %self.address, ?wait, failures = self.backoff.failures(), %fault, "connect again");
+            if self.meanwhile(&cancel, tokio::time::sleep(wait)).await.is_err() {
+                return;
+            }
+            self.metrics.reconnects.increment();
+        }
+    }
+
+    async fn connect(
+        &mut self,
+        cancel: &CancellationToken,
+    ) -> Result<Result<D::Session, SessionFault>, Stopped> {
+        let (driver, address) = (self.driver.clone(), self.address.clone());
+        let metrics = self.metrics.clone();
+        let limit = driver.deadline(&address);
+        let connecting = bounded(limit, &metrics, driver.connect(&address));
+        tokio::pin!(connecting);
+        let soon = tokio::time::timeout(PATIENCE, &mut connecting);
+        if let Ok(result) = self.meanwhile(cancel, soon).await? {
+            return Ok(result);
+        }
+        self.lost(&SessionFault::lost(format_args!("no connection within {PATIENCE:?}"))).await;
+        self.meanwhile(cancel, connecting).await
+    }
+
+    /// Does `task` and hears commands meanwhile.
+    async fn meanwhile<T>(
+        &mut self,
+        cancel: &CancellationToken,
+        task: impl Future<Output = T>,
+    ) -> Result<T, Stopped> {
+        tokio::pin!(task);
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(Stopped),
+                command = self.commands.recv() => match command {
+                    None => return Err(Stopped),
+                    Some(command) => { self.obey(command).await; }
+                },
+                done = &mut task => return Ok(done),
+            }
+        }
+    }
+
+    /// Uses the session until it is lost or the mapper stops.
+    async fn serve(
+        &mut self,
+        session: &mut D::Session,
+        cancel: &CancellationToken,
+    ) -> Result<Stopped, SessionFault> {
+        self.schedule.restart(Instant::now().into_std());
+        self.discarded = 0;
+        self.tags.clear();
+        let seats: Vec<_> = self.members.keys().copied().collect();
+        for seat in seats {
+            self.watch(session, seat).await?;
+        }
+        loop {
+            // A driver that is always ready must not keep the thread.
+            tokio::task::consume_budget().await;
+            if cancel.is_cancelled() {
+                return Ok(Stopped);
+            }
+            while let Some(command) = self.commands.recv().now_or_never() {
+                let Some(command) = command else { return Ok(Stopped) };
+                if let Some(seat) = self.obey(command).await {
+                    self.watch(session, seat).await?;
+                }
+            }
+            let now = Instant::now();
+            let job = self.schedule.take(now.into_std());
+            if let Some(job) = job {
+                self.perform(session, job, cancel).await?;
+            }
+            let ticks = self.tend_watched(session, now).await?;
+            if job.is_some() {
+                continue;
+            }
+            self.flush().await;
+            let wake = self.schedule.wake().into_iter().chain(ticks).min();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(Stopped),
+                command = self.commands.recv() => {
+                    let Some(command) = command else { return Ok(Stopped) };
+                    if let Some(seat) = self.obey(command).await {
+                        self.watch(session, seat).await?;
+                    }
+                }
+                change = session.changed(), if !self.tags.is_empty() => {
+                    let (tag, result) = change?;
+                    self.pushed(tag, result).await;
+                }
+                () = until(wake) => {}
+            }
+        }
+    }
+
+    /// Takes a command. Says which device has to be watched anew, if there is a session.
+    async fn obey(&mut self, command: Command<D>) -> Option<Seat> {
+        let now = Instant::now().into_std();
+        match command {
+            Command::Leave(seat) => {
+                self.flush().await;
+                self.members.remove(&seat);
+                self.schedule.leave(seat);
+                self.tags.retain(|_, (other, _)| *other != seat);
+                None
+            }
+            Command::Refresh => {
+                let seats: Vec<_> = self.members.keys().copied().collect();
+                for seat in seats {
+                    let Some(member) = self.members.get_mut(&seat) else { continue };
+                    let readings = member.refresh(now, time());
+                    self.batch_of(seat).await.readings.extend(readings);
+                    self.tell_state(seat, None).await;
+                }
+                self.flush().await;
+                None
+            }
+            Command::Desire(seat, device) => {
+                self.members.get_mut(&seat)?.device = device;
+                self.want_all(seat, Origin::Update, false).await;
+                None
+            }
+            Command::Join { mut member, origin, doubtful } => {
+                let seat = member.seat;
+                self.flush().await;
+                self.schedule.forget_writes(seat);
+                self.tags.retain(|_, (other, _)| *other != seat);
+                if let Some(before) = self.members.remove(&seat) {
+                    member.inherit(before);
+                }
+                for problem in &member.misfits {
+                    warn!(device = %member.device.id, %problem, "property not usable");
+                }
+                let readings = member.misfit_readings(time());
+                let cycles: Vec<_> = member.groups.iter().map(|group| group.every).collect();
+                self.schedule.join(seat, &cycles, now);
+                self.members.insert(seat, *member);
+                self.batch_of(seat).await.readings.extend(readings);
+                if self.link == Link::Down {
+                    self.unreachable(seat, &Cause::from("the wire is down")).await;
+                }
+                self.want_all(seat, origin, doubtful).await;
+                Some(seat)
+            }
+        }
+    }
+
+    /// Compares what is desired of a device with what its writers know.
+    async fn want_all(&mut self, seat: Seat, origin: Origin, doubtful: bool) {
+        let now = Instant::now().into_std();
+        let Some(member) = self.members.get(&seat) else { return };
+        let (points, down) = (member.points.len(), member.link == Link::Down);
+        for point in 0..points {
+            let Some(member) = self.members.get_mut(&seat) else { return };
+            let turn = member.want(point, origin, doubtful, &mut self.acks);
+            if let Turn::After(wait) = turn {
+                self.schedule.write(seat, point, now + wait);
+                if down {
+                    let (point, _) = member.pair(point);
+                    point.writer.unreachable("the device cannot be reached", &mut self.acks);
+                }
+            }
+            self.keep_acks(seat, point).await;
+        }
+        self.flush().await;
+    }
+
+    /// The session is gone, or could not be opened: nobody on this wire can be reached.
+    async fn lost(&mut self, fault: &SessionFault) {
+        let (SessionFault::Lost(cause) | SessionFault::Silent(cause)) = fault;
+        if self.link != Link::Down {
+            warn!(endpoint = %self.address, devices = self.members.len(), %cause, "wire down");
+            self.link = Link::Down;
+        }
+        self.flush().await;
+        let seats: Vec<_> = self.members.keys().copied().collect();
+        for seat in seats {
+            self.unreachable(seat, cause).await;
+        }
+    }
+
+    /// One device cannot be reached: all its readings are Bad in one report (rule R23), writes wait.
+    async fn unreachable(&mut self, seat: Seat, cause: &Cause) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        let news = member.link != Link::Down;
+        member.link = Link::Down;
+        if news {
+            let now = Instant::now().into_std();
+            let readings = member.all_bad(QualityCode::NoCommunication, now, time());
+            let batch = self.batch_of(seat).await;
+            // What was read before in this batch stays: it was true then, and the newest wins.
+            batch.readings.extend(readings);
+        }
+        let points = self.members.get(&seat).map_or(0, |member| member.points.len());
+        for point in 0..points {
+            if let Some(member) = self.members.get_mut(&seat) {
+                member.points[point].writer.unreachable(&cause.0, &mut self.acks);
+            }
+            self.keep_acks(seat, point).await;
+        }
+        self.flush().await;
+        self.tell_state(seat, Some(cause)).await;
+    }
+
+    /// A unit answered. The first answer after a loss re-opens the device for writes that waited.
+    async fn answered(&mut self, seat: Seat) {
+        self.schedule.answered(seat);
+        if self.link != Link::Up {
+            info!(endpoint = %self.address, "wire up");
+            self.link = Link::Up;
+        }
+        self.backoff.reset();
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        if member.link == Link::Up {
+            return;
+        }
+        let returned = member.link == Link::Down;
+        member.up();
+        let now = Instant::now().into_std();
+        if returned {
+            for point in 0..member.points.len() {
+                let (point_state, property) = member.pair(point);
+                if let Turn::After(wait) = point_state.writer.back(&property.options) {
+                    self.schedule.write(seat, point, now + wait);
+                }
+            }
+        }
+    }
+
+    async fn tell_state(&mut self, seat: Seat, cause: Option<&Cause>) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        if let Some(state) = member.new_state() {
+            let device = &member.device.id;
+            match cause {
+                Some(cause) => warn!(%device, %state, %cause, "device"),
+                None => info!(%device, %state, "device"),
+            }
+            self.send(Report::State(seat, state)).await;
+        }
+    }
+
+    /// The batch of this device; what was gathered of another one is sent.
+    async fn batch_of(&mut self, seat: Seat) -> &mut Batch {
+        if self.batch.seat != Some(seat) {
+            self.flush().await;
+            self.batch.seat = Some(seat);
+        }
+        &mut self.batch
+    }
+
+    /// Moves the acknowledgements just given to the batch.
+    async fn keep_acks(&mut self, seat: Seat, point: usize) {
+        if self.acks.is_empty() {
+            return;
+        }
+        let Some(member) = self.members.get(&seat) else { return self.acks.clear() };
+        let name = member.property(point).name.clone();
+        let acks = std::mem::take(&mut self.acks);
+        self.batch_of(seat).await.acks.extend(acks.into_iter().map(|ack| (name.clone(), ack)));
+    }
+
+    async fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.send(Report::Batch(batch)).await;
+    }
+
+    async fn send(&self, report: Report) {
+        if self.reports.send(report).await.is_err() {
+            debug!("the reporter is gone; the mapper stops");
+        }
+    }
+}
+
+/// The wall clock.
+pub(crate) fn time() -> Timestamp {
+    SystemTime::now().into()
+}
+
+async fn until(wake: Option<std::time::Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,347 @@
+//! What a wire's task does with its session: one transaction at a time.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use device_model::Access;
+use futures::FutureExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Endpoint, time};
+use crate::driver::{Driver, PropertyFault, ReadResult, Session, SessionFault, Tag};
+use crate::member::Link;
+use crate::schedule::{Job, Seat};
+use crate::wire::bounded;
+use crate::write::{Step, Turn};
+
+/// So many silences in a row, from every unit of the wire, and the wire itself is taken for dead: a connection
+/// that was cut without a word looks like this.
+const SILENCES: u32 = 3;
+/// Pushed changes that are taken between two transactions.
+const CHANGES: usize = 64;
+
+impl<D: Driver> Endpoint<D> {
+    pub(super) async fn perform(
+        &mut self,
+        session: &mut D::Session,
+        job: Job,
+        cancel: &CancellationToken,
+    ) -> Result<(), SessionFault> {
+        let (seat, outcome) = match job {
+            Job::Read { seat, group } => (seat, self.read(session, seat, group, cancel).await),
+            Job::Write { seat, point } => (seat, self.write(session, seat, point, cancel).await),
+        };
+        let overruns = self.schedule.overruns();
+        if overruns > self.overruns {
+            self.metrics.overruns.add(overruns - self.overruns);
+            self.overruns = overruns;
+        }
+        let discarded = session.discarded();
+        if discarded > self.discarded {
+            self.metrics.discarded.add(discarded - self.discarded);
+            self.discarded = discarded;
+        }
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(SessionFault::Lost(cause)) => Err(SessionFault::Lost(cause)),
+            Err(SessionFault::Silent(cause)) => {
+                self.metrics.read_errors.increment();
+                self.schedule.silent(seat, Instant::now().into_std());
+                self.unreachable(seat, &cause).await;
+                if self.schedule.all_silent(SILENCES) {
+                    return Err(SessionFault::lost(format_args!("no unit answers: {cause}")));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        session: &mut D::Session,
+        seat: Seat,
+        group: usize,
+        cancel: &CancellationToken,
+    ) -> Result<(), SessionFault> {
+        let limit = self.driver.deadline(&self.address);
+        let Some(member) = self.members.get(&seat) else { return Ok(()) };
+        let Some(group) = member.groups.get(group) else { return Ok(()) };
+        let points = group.points.clone();
+        let visitors: Vec<_> = points.iter().map(|point| &member.points[*point].visitor).collect();
+        let call = bounded(limit, &self.metrics, session.read(&member.unit, &visitors));
+        let results = unless_stopped(cancel, self.limits.stop, call).await?;
+        self.metrics.reads.increment();
+        self.answered(seat).await;
+        self.take(seat, &points, results).await;
+        self.tell_state(seat, None).await;
+        Ok(())
+    }
+
+    /// Judges the results of one read and gathers what is to be reported.
+    async fn take(&mut self, seat: Seat, points: &[usize], results: Vec<ReadResult>) {
+        self.batch_of(seat).await;
+        let (now, time) = (Instant::now().into_std(), time());
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        self.batch.readings.reserve(results.len());
+        let missing = points.len().saturating_sub(results.len());
+        let none = || Err(PropertyFault::undecodable("the driver gave no result"));
+        let results = results.into_iter().chain(std::iter::repeat_with(none).take(missing));
+        let (mut values, mut errors) = (0, 0);
+        for (point, result) in points.iter().zip(results) {
+            match result {
+                Ok(_) => values += 1,
+                Err(_) => errors += 1,
+            }
+            let (reading, turn) = member.judge(*point, result, now, time);
+            if let Some(reading) = reading {
+                let name = member.property(*point).name.clone();
+                self.batch.readings.push((name, reading));
+            }
+            if let Turn::After(wait) = turn {
+                self.schedule.write(seat, *point, now + wait);
+            }
+        }
+        self.metrics.values.add(values);
+        self.metrics.read_errors.add(errors);
+    }
+
+    /// A property's turn to be written: the write and its read-back, or the read-back alone.
+    async fn write(
+        &mut self,
+        session: &mut D::Session,
+        seat: Seat,
+        point: usize,
+        cancel: &CancellationToken,
+    ) -> Result<(), SessionFault> {
+        let limit = self.driver.deadline(&self.address);
+        loop {
+            let Some(member) = self.members.get_mut(&seat) else { return Ok(()) };
+            let step = member.points[point].writer.step(&mut self.acks);
+            self.keep_acks(seat, point).await;
+            self.flush().await;
+            let Some(member) = self.members.get(&seat) else { return Ok(()) };
+            let visitor = &member.points[point].visitor;
+            let outcome = match step {
+                None => return Ok(()),
+                Some(Step::Write(value)) => {
+                    self.metrics.writes.increment();
+                    let call = session.write(&member.unit, visitor, &value);
+                    let call = bounded(limit, &self.metrics, call);
+                    unless_stopped(cancel, self.limits.stop, call).await.map(Outcome::Written)
+                }
+                Some(Step::ReadBack) => {
+                    let call = session.read_back(&member.unit, visitor);
+                    let call = bounded(limit, &self.metrics, call);
+                    unless_stopped(cancel, self.limits.stop, call).await.map(Outcome::Seen)
+                }
+            };
+            let Some(member) = self.members.get_mut(&seat) else { return Ok(()) };
+            let (state, property) = member.pair(point);
+            let (options, acks) = (&property.options, &mut self.acks);
+            let mut seen = None;
+            let turn = match &outcome {
+                Ok(Outcome::Written(Ok(()))) => state.writer.written(options, acks),
+                Ok(Outcome::Written(Err(fault))) => {
+                    state.writer.refused(fault, acks);
+                    Turn::None
+                }
+                Ok(Outcome::Seen(result)) => {
+                    seen = Some(result.clone());
+                    state.writer.read_back(result, options, acks)
+                }
+                Err(SessionFault::Lost(cause) | SessionFault::Silent(cause)) => {
+                    state.writer.unanswered(options, &cause.0, acks)
+                }
+            };
+            for ack in &self.acks {
+                let (device, name) = (&member.device.id, &property_name(member, point));
+                info!(%device, property = %name, version = %ack.generation, code = %ack.code, detail = ack.detail, "desired value");
+            }
+            if let Some(result) = seen {
+                // The reading goes first, so that whoever waits for the acknowledgement sees the value.
+                self.take(seat, &[point], vec![result]).await;
+            }
+            self.keep_acks(seat, point).await;
+            self.flush().await;
+            if let Err(fault) = outcome {
+                if let Turn::After(wait) = turn {
+                    self.schedule.write(seat, point, Instant::now().into_std() + wait);
+                }
+                return Err(fault);
+            }
+            self.answered(seat).await;
+            match turn {
+                Turn::None => return Ok(()),
+                Turn::After(wait) if !wait.is_zero() || cancel.is_cancelled() => {
+                    self.schedule.write(seat, point, Instant::now().into_std() + wait);
+                    return Ok(());
+                }
+                Turn::After(_) => {}
+            }
+        }
+    }
+
+    /// Subscribes to what the device can push, reads that once, and polls the rest.
+    pub(super) async fn watch(
+        &mut self,
+        session: &mut D::Session,
+        seat: Seat,
+    ) -> Result<(), SessionFault> {
+        let limit = self.driver.deadline(&self.address);
+        let points = self.members.get(&seat).map_or(0, |member| member.points.len());
+        let mut watched = Vec::new();
+        for point in 0..points {
+            let Some(member) = self.members.get_mut(&seat) else { return Ok(()) };
+            member.points[point].tag = None;
+            if !member.property(point).report {
+                continue;
+            }
+            let tag = Tag(self.next_tag);
+            let visitor = &member.points[point].visitor;
+            let call = session.watch(&member.unit, visitor, tag);
+            match bounded(limit, &self.metrics, call).await {
+                Ok(true) => {
+                    self.next_tag += 1;
+                    member.points[point].tag = Some(tag);
+                    self.tags.insert(tag, (seat, point));
+                    watched.push(point);
+                }
+                Ok(false) => {}
+                // The unit is not there; its poll will find that out, and the next session watches again.
+                Err(SessionFault::Silent(_)) => break,
+                Err(fault) => return Err(fault),
+            }
+        }
+        let Some(member) = self.members.get_mut(&seat) else { return Ok(()) };
+        let before = member.groups.clone();
+        member.plan(&self.driver);
+        if member.groups != before {
+            let cycles: Vec<_> = member.groups.iter().map(|group| group.every).collect();
+            self.schedule.join(seat, &cycles, Instant::now().into_std());
+        }
+        for point in watched {
+            let Some(member) = self.members.get(&seat) else { return Ok(()) };
+            let call = session.read_back(&member.unit, &member.points[point].visitor);
+            match bounded(limit, &self.metrics, call).await {
+                Ok(result) => {
+                    self.answered(seat).await;
+                    self.take(seat, &[point], vec![result]).await;
+                }
+                Err(SessionFault::Silent(cause)) => {
+                    self.unreachable(seat, &cause).await;
+                    return Ok(());
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.flush().await;
+        self.tell_state(seat, None).await;
+        Ok(())
+    }
+
+    /// Takes changes that wait, and sends heartbeats of watched properties. Says when that is needed next.
+    pub(super) async fn tend_watched(
+        &mut self,
+        session: &mut D::Session,
+        now: Instant,
+    ) -> Result<Option<std::time::Instant>, SessionFault> {
+        if self.tags.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..CHANGES {
+            let change = AssertUnwindSafe(session.changed()).catch_unwind().now_or_never();
+            match change {
+                None => break,
+                Some(Ok(change)) => {
+                    let (tag, result) = change?;
+                    self.pushed(tag, result).await;
+                }
+                Some(Err(_)) => {
+                    self.metrics.panics.increment();
+                    return Err(SessionFault::lost("the driver panicked"));
+                }
+            }
+        }
+        let mut wake = None;
+        let seats: Vec<_> = self.members.keys().copied().collect();
+        for seat in seats {
+            let mut readings = Vec::new();
+            let Some(member) = self.members.get_mut(&seat) else { continue };
+            let next = member.tick(now.into_std(), |name, reading| readings.push((name, reading)));
+            wake = wake.into_iter().chain(next).min();
+            if !readings.is_empty() {
+                self.batch_of(seat).await.readings.extend(readings);
+            }
+        }
+        Ok(wake)
+    }
+
+    pub(super) async fn pushed(&mut self, tag: Tag, result: ReadResult) {
+        let Some((seat, point)) = self.tags.get(&tag).copied() else { return };
+        self.answered(seat).await;
+        self.take(seat, &[point], vec![result]).await;
+        self.tell_state(seat, None).await;
+    }
+
+    /// Leaves the outputs of devices that answer as their owner wants them when nobody minds them.
+    pub(super) async fn apply_safe_values(&mut self, session: &mut D::Session) {
+        self.flush().await;
+        let end = Instant::now() + self.limits.stop;
+        for member in self.members.values().filter(|member| member.link == Link::Up) {
+            for point in &member.points {
+                let property = &member.device.properties[point.index];
+                let (Some(value), Access::ReadWrite) =
+                    (&property.options.safe_value, property.access)
+                else {
+                    continue;
+                };
+                let limit = end.saturating_duration_since(Instant::now());
+                let call = session.write(&member.unit, &point.visitor, value);
+                let (device, property) = (&member.device.id, &property.name);
+                match bounded(limit, &self.metrics, call).await {
+                    Ok(Ok(())) => info!(%device, %property, %value, "safe value"),
+                    Ok(Err(fault)) => warn!(%device, %property, %fault, "safe value not taken"),
+                    Err(SessionFault::Silent(cause)) => {
+                        warn!(%device, %property, %cause, "safe value not taken");
+                        break;
+                    }
+                    Err(SessionFault::Lost(cause)) => {
+                        warn!(%device, %property, %cause, "no safe values on this wire any more");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Written(Result<(), PropertyFault>),
+    Seen(ReadResult),
+}
+
+fn property_name<D: Driver>(
+    member: &crate::member::Member<D>,
+    point: usize,
+) -> device_model::PropertyName {
+    member.property(point).name.clone()
+}
+
+/// Lets a transaction end after a stop was asked for, within `grace`.
+async fn unless_stopped<T>(
+    cancel: &CancellationToken,
+    grace: std::time::Duration,
+    call: impl Future<Output = Result<T, SessionFault>>,
+) -> Result<T, SessionFault> {
+    let out_of_patience = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        result = call => result,
+        () = out_of_patience => Err(SessionFault::lost("the mapper stops")),
+    }
+}

@@ -1,0 +1,243 @@
+//! What is still to be told to the agent, and in which order. Pure.
+//!
+//! - Of readings the newest per property is kept, so that memory is bounded however long the agent is away.
+//! - Acknowledgements are all kept, in their order.
+//! - One call per device is under way at a time; the device that waits longest is next.
+//! - What the agent put off comes back here, unless something newer took its place.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use device_model::{Ack, Device, DeviceState, PropertyName, Reading};
+
+use crate::report::Batch;
+use crate::schedule::Seat;
+use crate::steadiness::Steadiness;
+
+#[cfg(test)]
+mod tests;
+
+/// What one call tells of one device.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) seat: Seat,
+    pub(crate) device: Arc<Device>,
+    pub(crate) readings: Vec<(PropertyName, Reading)>,
+    pub(crate) acks: Vec<(PropertyName, Ack)>,
+    /// When the oldest of it came.
+    since: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    device: Arc<Device>,
+    readings: Vec<(PropertyName, Reading)>,
+    acks: Vec<(PropertyName, Ack)>,
+    since: Option<u64>,
+    flying: bool,
+    state: Steadiness,
+    state_due: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    entries: HashMap<Seat, Entry>,
+    /// Devices with something to tell and no call under way, by age.
+    ready: BTreeSet<(u64, Seat)>,
+    states: BTreeSet<(Instant, Seat)>,
+    clock: u64,
+    hold: Duration,
+}
+
+impl Outbox {
+    /// Tells at most two changes of a device's state within `hold`.
+    pub(crate) fn new(hold: Duration) -> Self {
+        Self {
+            entries: HashMap::new(),
+            ready: BTreeSet::new(),
+            states: BTreeSet::new(),
+            clock: 0,
+            hold,
+        }
+    }
+
+    pub(crate) fn device(&mut self, seat: Seat, device: Arc<Device>) {
+        match self.entries.get_mut(&seat) {
+            Some(entry) => {
+                let known = |name: &PropertyName| device.property(name.as_str()).is_some();
+                entry.readings.retain(|(name, _)| known(name));
+                entry.acks.retain(|(name, _)| known(name));
+                entry.device = device;
+            }
+            None => {
+                let entry = Entry {
+                    device,
+                    readings: Vec::new(),
+                    acks: Vec::new(),
+                    since: None,
+                    flying: false,
+                    state: Steadiness::default(),
+                    state_due: None,
+                };
+                self.entries.insert(seat, entry);
+            }
+        }
+    }
+
+    pub(crate) fn gone(&mut self, seat: Seat) {
+        if let Some(entry) = self.entries.remove(&seat) {
+            self.ready.retain(|(_, other)| *other != seat);
+            if let Some(due) = entry.state_due {
+                self.states.remove(&(due, seat));
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, batch: Batch) {
+        let Some(seat) = batch.seat else { return };
+        let Some(entry) = self.entries.get_mut(&seat) else { return };
+        if entry.readings.is_empty() {
+            entry.readings = batch.readings;
+        } else {
+            for (name, reading) in batch.readings {
+                match entry.readings.iter_mut().rev().find(|(other, _)| *other == name) {
+                    Some((_, older)) => *older = reading,
+                    None => entry.readings.push((name, reading)),
+                }
+            }
+        }
+        entry.acks.extend(batch.acks);
+        self.clock += 1;
+        self.queue(seat, self.clock);
+    }
+
+    /// What to tell next, if any device is free. It must come back by [`Outbox::landed`] or [`Outbox::put_off`].
+    pub(crate) fn take(&mut self) -> Option<Parcel> {
+        let (since, seat) = self.ready.pop_first()?;
+        let entry = self.entries.get_mut(&seat)?;
+        entry.since = None;
+        entry.flying = true;
+        Some(Parcel {
+            seat,
+            device: entry.device.clone(),
+            readings: std::mem::take(&mut entry.readings),
+            acks: std::mem::take(&mut entry.acks),
+            since,
+        })
+    }
+
+    /// The agent took the parcel, or refused it for good.
+    pub(crate) fn landed(&mut self, seat: Seat) {
+        if let Some(entry) = self.entries.get_mut(&seat) {
+            entry.flying = false;
+            if let Some(since) = entry.since.take() {
+                self.queue(seat, since);
+            }
+        }
+    }
+
+    /// The agent did not take the parcel; it is told again, as far as nothing newer came.
+    pub(crate) fn put_off(&mut self, parcel: Parcel) {
+        let Parcel { seat, readings, mut acks, since, .. } = parcel;
+        let Some(entry) = self.entries.get_mut(&seat) else { return };
+        let newer = std::mem::replace(&mut entry.readings, readings);
+        for (name, reading) in newer {
+            match entry.readings.iter_mut().rev().find(|(other, _)| *other == name) {
+                Some((_, older)) => *older = reading,
+                None => entry.readings.push((name, reading)),
+            }
+        }
+        acks.append(&mut entry.acks);
+        entry.acks = acks;
+        entry.flying = false;
+        entry.since = None;
+        let device = entry.device.clone();
+        // The device may be described differently by now.
+        self.device(seat, device);
+        self.queue(seat, since);
+    }
+
+    fn queue(&mut self, seat: Seat, since: u64) {
+        let Some(entry) = self.entries.get_mut(&seat) else { return };
+        if entry.since.is_none() && !(entry.readings.is_empty() && entry.acks.is_empty()) {
+            entry.since = Some(since);
+            if !entry.flying {
+                self.ready.insert((since, seat));
+            }
+        }
+    }
+
+    /// A device's state, as its wire's task sees it.
+    pub(crate) fn state(&mut self, seat: Seat, state: DeviceState, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&seat) {
+            entry.state.set(state);
+            self.plan_state(seat, now);
+        }
+    }
+
+    /// When [`Outbox::take_state`] will next have something.
+    pub(crate) fn state_wake(&self) -> Option<Instant> {
+        self.states.first().map(|(due, _)| *due)
+    }
+
+    /// The next state to tell.
+    pub(crate) fn take_state(&mut self, now: Instant) -> Option<(Seat, Arc<Device>, DeviceState)> {
+        while let Some((due, seat)) = self.states.first().copied() {
+            if due > now {
+                return None;
+            }
+            self.states.pop_first();
+            let Some(entry) = self.entries.get_mut(&seat) else { continue };
+            entry.state_due = None;
+            let told = entry.state.tell(now, self.hold).map(|state| (seat, entry.device.clone(), state));
+            self.plan_state(seat, now);
+            if told.is_some() {
+                return told;
+            }
+        }
+        None
+    }
+
+    /// The agent did not take a state; it is told again.
+    pub(crate) fn untold(&mut self, seat: Seat, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&seat) {
+            entry.state.untold();
+            self.plan_state(seat, now);
+        }
+    }
+
+    /// The agent is a new one: all states are told again.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        let seats: Vec<_> = self.entries.keys().copied().collect();
+        for seat in seats {
+            self.untold(seat, now);
+        }
+    }
+
+    fn plan_state(&mut self, seat: Seat, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&seat) else { return };
+        let cycle = entry.device.state_report.filter(|report| report.enabled);
+        let due = entry.state.due(now, self.hold, cycle.map(|report| report.cycle));
+        if due != entry.state_due {
+            if let Some(before) = entry.state_due {
+                self.states.remove(&(before, seat));
+            }
+            if let Some(due) = due {
+                self.states.insert((due, seat));
+            }
+            entry.state_due = due;
+        }
+    }
+
+    /// Whether everything was told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.entries.values().all(|entry| !entry.flying)
+    }
+
+    /// Readings and acknowledgements that wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.values().map(|entry| entry.readings.len() + entry.acks.len()).sum()
+    }
+}

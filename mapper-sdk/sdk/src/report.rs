@@ -1,0 +1,34 @@
+//! What a wire's task tells the reporter.
+
+use std::sync::Arc;
+
+use device_model::{Ack, Device, DeviceState, PropertyName, Reading};
+
+use crate::schedule::Seat;
+
+/// One message of the mapper's tasks to its reporter.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The device is there, or is described differently from now on.
+    Device(Seat, Arc<Device>),
+    /// The device is gone; so is what was still to be told of it.
+    Gone(Seat),
+    /// What one turn on the wire gave.
+    Batch(Batch),
+    /// The device as a whole.
+    State(Seat, DeviceState),
+}
+
+/// Readings and acknowledgements of one device, each in the order in which they came about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Batch {
+    pub(crate) seat: Option<Seat>,
+    pub(crate) readings: Vec<(PropertyName, Reading)>,
+    pub(crate) acks: Vec<(PropertyName, Ack)>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.readings.is_empty() && self.acks.is_empty()
+    }
+}

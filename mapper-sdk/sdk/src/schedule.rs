@@ -1,0 +1,301 @@
+//! Who may use the wire next. Pure: the caller brings the time.
+//!
+//! - Writes go before reads, in the order in which they came; after eight in a row a due read has its turn.
+//! - The earliest due read goes first. A cycle that was missed is counted as an overrun, never queued.
+//! - A group of a device's plan is a job of its own, so that a write waits for one transaction at most.
+//! - A silent unit rests, twice as long each time, and is then probed by one read.
+//! - A write waits until the unit has answered a read on this session, since a lost answer to a write is dear.
+//! - The first reads of units that join one after another are spread over the cycle, in ten steps: few enough
+//!   wake-ups, and no burst.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::backoff::Pace;
+
+#[cfg(test)]
+mod tests;
+
+/// Names one device of a mapper. Given by the fleet, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Seat(pub(crate) u32);
+
+/// One transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// Write, or read back, this point.
+    Write { seat: Seat, point: usize },
+    /// Read this group of the plan.
+    Read { seat: Seat, group: usize },
+}
+
+/// After so many writes in a row a due read has its turn.
+const WRITES_IN_A_ROW: u32 = 8;
+/// Steps over which a cycle is spread.
+const STEPS: u32 = 10;
+/// A unit is first read within this time, however long its cycle.
+const FIRST_WITHIN: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+struct Read {
+    every: Duration,
+    due: Instant,
+    /// Set until the first read: where in the cycle the following ones lie.
+    anchor: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Unit {
+    reads: Vec<Read>,
+    /// Share of the cycle by which its reads lie behind the wire's start.
+    phase: f64,
+    silences: u32,
+    resting_until: Option<Instant>,
+    /// It answered since the session began, and was not silent after that.
+    proven: bool,
+}
+
+#[derive(Debug)]
+struct Write {
+    order: u64,
+    not_before: Instant,
+}
+
+/// The schedule of one wire.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    rest: Pace,
+    /// Of this wire among the mapper's wires, 0 to 1.
+    phase: f64,
+    joined: u32,
+    units: BTreeMap<Seat, Unit>,
+    reads: BTreeSet<(Instant, Seat, usize)>,
+    writes: BTreeMap<(Seat, usize), Write>,
+    order: u64,
+    in_a_row: u32,
+    overruns: u64,
+}
+
+impl Schedule {
+    pub(crate) const fn new(rest: Pace, phase: f64) -> Self {
+        Self {
+            rest,
+            phase,
+            joined: 0,
+            units: BTreeMap::new(),
+            reads: BTreeSet::new(),
+            writes: BTreeMap::new(),
+            order: 0,
+            in_a_row: 0,
+            overruns: 0,
+        }
+    }
+
+    /// Adds a unit, or gives it a new plan: one read per cycle of `cycles`, in the order of the plan's groups. A
+    /// known unit keeps its phase, its rest and its writes.
+    pub(crate) fn join(&mut self, seat: Seat, cycles: &[Duration], now: Instant) {
+        let known = self.take_out(seat);
+        let (phase, silences, resting_until, proven) = match known {
+            Some(unit) => (unit.phase, unit.silences, unit.resting_until, unit.proven),
+            None => {
+                // Steps 0, 7, 4, 1, 8 …: neighbours in order of joining lie far apart.
+                let step = (self.joined * 7) % STEPS;
+                self.joined = self.joined.wrapping_add(1);
+                ((f64::from(step) + self.phase) / f64::from(STEPS), 0, None, false)
+            }
+        };
+        let reads = cycles.iter().map(|every| Read { every: *every, due: now, anchor: None });
+        self.units
+            .insert(seat, Unit { reads: reads.collect(), phase, silences, resting_until, proven });
+        match resting_until {
+            Some(until) => self.postpone(seat, until.max(now)),
+            None => self.spread(seat, now),
+        }
+    }
+
+    pub(crate) fn leave(&mut self, seat: Seat) {
+        self.take_out(seat);
+        self.writes.retain(|(other, _), _| *other != seat);
+    }
+
+    /// Everybody is probed at once: the wire is new.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        let seats: Vec<_> = self.units.keys().copied().collect();
+        for seat in seats {
+            if let Some(unit) = self.units.get_mut(&seat) {
+                unit.silences = 0;
+                unit.resting_until = None;
+                unit.proven = false;
+            }
+            self.spread(seat, now);
+        }
+        let waiting: BTreeSet<Seat> = self.writes.keys().map(|(seat, _)| *seat).collect();
+        for seat in waiting {
+            self.probe(seat, now);
+        }
+    }
+
+    /// Queues a write, not to be done before `not_before`. One that waits already keeps its place.
+    pub(crate) fn write(&mut self, seat: Seat, point: usize, not_before: Instant) {
+        let order = self.order;
+        self.order += 1;
+        self.writes
+            .entry((seat, point))
+            .and_modify(|write| write.not_before = not_before)
+            .or_insert(Write { order, not_before });
+        self.probe(seat, not_before);
+    }
+
+    /// Takes all writes of a unit out of the queue.
+    pub(crate) fn forget_writes(&mut self, seat: Seat) {
+        self.writes.retain(|(other, _), _| *other != seat);
+    }
+
+    /// When [`Schedule::take`] will next have something.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        let read = self.reads.first().map(|(due, ..)| *due);
+        let write =
+            self.writes.iter().filter_map(|((seat, _), write)| self.ready_at(*seat, write)).min();
+        match (read, write) {
+            (Some(read), Some(write)) => Some(read.min(write)),
+            (read, write) => read.or(write),
+        }
+    }
+
+    /// The next transaction, if one is due.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Job> {
+        let read_waits = self.reads.first().is_some_and(|(due, ..)| *due <= now);
+        if !(read_waits && self.in_a_row >= WRITES_IN_A_ROW)
+            && let Some((seat, point)) = self.next_write(now)
+        {
+            self.writes.remove(&(seat, point));
+            self.in_a_row += 1;
+            return Some(Job::Write { seat, point });
+        }
+        if !read_waits {
+            return None;
+        }
+        self.in_a_row = 0;
+        let (due, seat, group) = self.reads.pop_first()?;
+        let read = self.units.get_mut(&seat)?.reads.get_mut(group)?;
+        let base = read.anchor.take().unwrap_or(due);
+        let (next, missed) = next_after(base, read.every, now);
+        // The first read after a start or a rest is on no grid yet, so it misses nothing.
+        self.overruns += if base == due { missed } else { 0 };
+        read.due = next;
+        self.reads.insert((next, seat, group));
+        Some(Job::Read { seat, group })
+    }
+
+    /// The unit answered. Says whether it had been silent.
+    pub(crate) fn answered(&mut self, seat: Seat) -> bool {
+        let Some(unit) = self.units.get_mut(&seat) else { return false };
+        unit.resting_until = None;
+        unit.proven = true;
+        std::mem::take(&mut unit.silences) > 0
+    }
+
+    /// The unit did not answer; it rests.
+    pub(crate) fn silent(&mut self, seat: Seat, now: Instant) {
+        let Some(unit) = self.units.get_mut(&seat) else { return };
+        unit.silences = unit.silences.saturating_add(1);
+        unit.proven = false;
+        let until = now + self.rest.delay(unit.silences);
+        unit.resting_until = Some(until);
+        self.postpone(seat, until);
+    }
+
+    /// Whether nobody on this wire answers: each unit was silent at least once, and there were `least` silences.
+    pub(crate) fn all_silent(&self, least: u32) -> bool {
+        !self.units.is_empty()
+            && self.units.values().all(|unit| unit.silences > 0 || unit.reads.is_empty())
+            && self.units.values().map(|unit| unit.silences).sum::<u32>() >= least
+    }
+
+    /// Cycles that were skipped because the wire was busy, since the start.
+    pub(crate) const fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.writes.len() + self.reads.len()
+    }
+
+    fn next_write(&self, now: Instant) -> Option<(Seat, usize)> {
+        self.writes
+            .iter()
+            .filter(|((seat, _), write)| self.ready_at(*seat, write).is_some_and(|at| at <= now))
+            .min_by_key(|(_, write)| write.order)
+            .map(|(key, _)| *key)
+    }
+
+    /// From when on `write` may go to the wire; none while a read must probe the unit first.
+    fn ready_at(&self, seat: Seat, write: &Write) -> Option<Instant> {
+        let unit = self.units.get(&seat)?;
+        if unit.proven {
+            return Some(write.not_before);
+        }
+        // Nothing to probe it with but the write itself.
+        unit.reads.is_empty().then(|| {
+            unit.resting_until.map_or(write.not_before, |until| write.not_before.max(until))
+        })
+    }
+
+    /// Brings the first read of an unproven unit forward, because a write waits for it.
+    fn probe(&mut self, seat: Seat, at: Instant) {
+        let Some(unit) = self.units.get_mut(&seat) else { return };
+        if unit.proven || unit.resting_until.is_some() {
+            return;
+        }
+        if let Some(read) = unit.reads.first_mut()
+            && read.due > at
+        {
+            self.reads.remove(&(read.due, seat, 0));
+            read.anchor.get_or_insert(read.due);
+            read.due = at;
+            self.reads.insert((at, seat, 0));
+        }
+    }
+
+    fn take_out(&mut self, seat: Seat) -> Option<Unit> {
+        let unit = self.units.remove(&seat)?;
+        for (group, read) in unit.reads.iter().enumerate() {
+            self.reads.remove(&(read.due, seat, group));
+        }
+        Some(unit)
+    }
+
+    fn postpone(&mut self, seat: Seat, until: Instant) {
+        let Some(unit) = self.units.get_mut(&seat) else { return };
+        for (group, read) in unit.reads.iter_mut().enumerate() {
+            self.reads.remove(&(read.due, seat, group));
+            read.due = until;
+            // A probe is on no grid.
+            read.anchor = Some(until + read.every);
+            self.reads.insert((until, seat, group));
+        }
+    }
+
+    fn spread(&mut self, seat: Seat, now: Instant) {
+        let Some(unit) = self.units.get_mut(&seat) else { return };
+        for (group, read) in unit.reads.iter_mut().enumerate() {
+            self.reads.remove(&(read.due, seat, group));
+            read.due = now + read.every.min(FIRST_WITHIN).mul_f64(unit.phase);
+            read.anchor = Some(now + read.every.mul_f64(unit.phase));
+            self.reads.insert((read.due, seat, group));
+        }
+    }
+}
+
+/// The first point of the grid `base + n × every` (n ≥ 0) after `now`, with n ≥ 1 unless `base` is still to come,
+/// and how many points were jumped over.
+fn next_after(base: Instant, every: Duration, now: Instant) -> (Instant, u64) {
+    if base > now {
+        return (base, 0);
+    }
+    let every = every.max(Duration::from_millis(1));
+    let missed = now.duration_since(base).as_nanos() / every.as_nanos();
+    let missed = u32::try_from(missed).unwrap_or(u32::MAX - 1);
+    (base + every * (missed + 1), u64::from(missed))
+}
