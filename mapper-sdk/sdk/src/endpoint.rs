@@ -156,7 +156,8 @@ impl<D: Driver> Endpoint<D> {
         if let Ok(result) = self.meanwhile(cancel, soon).await? {
             return Ok(result);
         }
-        self.lost(&SessionFault::lost(format_args!("no connection within {PATIENCE:?}"))).await;
+        let slow = SessionFault::Lost(format!("no connection within {PATIENCE:?}").into());
+        self.lost(&slow).await;
         self.meanwhile(cancel, connecting).await
     }
 
@@ -269,7 +270,7 @@ impl<D: Driver> Endpoint<D> {
                 if let Some(before) = self.members.remove(&seat) {
                     member.inherit(before);
                 }
-                for problem in &member.misfits {
+                for (_, problem) in &member.misfits {
                     warn!(device = %member.device.id, %problem, "property not usable");
                 }
                 let readings = member.misfit_readings(time());

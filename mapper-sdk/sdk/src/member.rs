@@ -54,7 +54,7 @@ pub(crate) struct Member<D: Driver> {
     pub(crate) groups: Vec<Group>,
     pub(crate) link: Link,
     /// Properties whose configuration the driver refused.
-    pub(crate) misfits: Vec<Problem>,
+    pub(crate) misfits: Vec<(PropertyName, Problem)>,
     /// The state that was last told.
     pub(crate) told: Option<DeviceState>,
 }
@@ -74,7 +74,7 @@ impl<D: Driver> Member<D> {
                     strategy: Strategy::default(),
                     bad: false,
                 }),
-                Err(problem) => misfits.push(problem),
+                Err(problem) => misfits.push((property.name.clone(), problem)),
             }
         }
         let mut member = Self {
@@ -195,7 +195,11 @@ impl<D: Driver> Member<D> {
 
     /// Whoever takes the reports forgot what was told: the next reading of each property is passed on, whatever
     /// it is. Gives what no reading will tell.
-    pub(crate) fn refresh(&mut self, now: Instant, time: Timestamp) -> Vec<(PropertyName, Reading)> {
+    pub(crate) fn refresh(
+        &mut self,
+        now: Instant,
+        time: Timestamp,
+    ) -> Vec<(PropertyName, Reading)> {
         self.told = None;
         for point in &mut self.points {
             point.strategy.refresh();
@@ -255,14 +259,8 @@ impl<D: Driver> Member<D> {
 
     /// Readings of the properties that the driver refused.
     pub(crate) fn misfit_readings(&self, time: Timestamp) -> Vec<(PropertyName, Reading)> {
-        let fits = |index: &usize| self.points.iter().any(|point| point.index == *index);
-        (0..self.device.properties.len())
-            .filter(|index| !fits(index))
-            .map(|index| {
-                let name = self.device.properties[index].name.clone();
-                (name, Reading::bad(QualityCode::ConfigError, time))
-            })
-            .collect()
+        let bad = || Reading::bad(QualityCode::ConfigError, time);
+        self.misfits.iter().map(|(name, _)| (name.clone(), bad())).collect()
     }
 
     /// What is to be told of the device as a whole, if that is new.

@@ -190,7 +190,8 @@ impl Outbox {
             self.states.pop_first();
             let Some(entry) = self.entries.get_mut(&seat) else { continue };
             entry.state_due = None;
-            let told = entry.state.tell(now, self.hold).map(|state| (seat, entry.device.clone(), state));
+            let told =
+                entry.state.tell(now, self.hold).map(|state| (seat, entry.device.clone(), state));
             self.plan_state(seat, now);
             if told.is_some() {
                 return told;

@@ -1,1 +1,458 @@
+use std::collections::HashMap;
 
+use device_model::{AckCode, DeviceState, Quality, Reading, Value};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::fake::{Event, Fake, device, manifests};
+
+const LIMITS: Limits = Limits {
+    reconnect: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
+    rest: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
+    stop: Duration::from_millis(700),
+};
+
+/// One wire's task, with everything that it said.
+struct World {
+    fake: Fake,
+    commands: Option<mpsc::Sender<Command<Fake>>>,
+    inbox: mpsc::Receiver<Report>,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+    seats: HashMap<String, Seat>,
+    said: Vec<(Instant, Report)>,
+    metrics: Arc<Metrics>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Fake::new())
+    }
+
+    fn with(fake: Fake) -> Self {
+        let (commands, for_task) = mpsc::channel(64);
+        let (reports, inbox) = mpsc::channel(4096);
+        let (cancel, metrics) = (CancellationToken::new(), Arc::new(Metrics::default()));
+        let task = Endpoint::new(
+            Arc::new(fake.clone()),
+            "a".to_owned(),
+            0.0,
+            (for_task, reports),
+            LIMITS,
+            metrics.clone(),
+        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task.run(cancel.clone()));
+        let commands = Some(commands);
+        Self {
+            fake,
+            commands,
+            inbox,
+            cancel,
+            tasks,
+            seats: HashMap::new(),
+            said: Vec::new(),
+            metrics,
+        }
+    }
+
+    async fn tell(&self, command: Command<Fake>) {
+        assert!(self.commands.as_ref().unwrap().send(command).await.is_ok());
+    }
+
+    async fn join(&mut self, name: &str, unit: u8, properties: &[(&str, &str, &str)]) {
+        let device = Arc::new(device(&manifests(name, "a", unit, properties)));
+        for property in &device.properties {
+            if self.fake.get(unit, property.name.as_str()).is_none() {
+                self.fake.set(unit, property.name.as_str(), 0);
+            }
+        }
+        let next = Seat(u32::try_from(self.seats.len()).unwrap());
+        let seat = *self.seats.entry(name.into()).or_insert(next);
+        let member = Box::new(Member::new(&self.fake, seat, device, unit));
+        self.tell(Command::Join { member, origin: Origin::Update, doubtful: false }).await;
+    }
+
+    async fn desire(&mut self, name: &str, properties: &[(&str, &str, &str)], unit: u8) {
+        let device = Arc::new(device(&manifests(name, "a", unit, properties)));
+        self.tell(Command::Desire(self.seats[name], device)).await;
+    }
+
+    /// Lets the wire work for `span`.
+    async fn pass(&mut self, span: Duration) {
+        let end = Instant::now() + span;
+        while let Ok(Some(report)) = tokio::time::timeout_at(end, self.inbox.recv()).await {
+            self.said.push((Instant::now(), report));
+        }
+    }
+
+    fn seconds(&mut self, seconds: u64) -> impl Future<Output = ()> {
+        self.pass(Duration::from_secs(seconds))
+    }
+
+    fn readings(&self, name: &str) -> Vec<(Instant, String, Reading)> {
+        let seat = self.seats[name];
+        let mut readings = Vec::new();
+        for (at, report) in &self.said {
+            if let Report::Batch(batch) = report
+                && batch.seat == Some(seat)
+            {
+                for (property, reading) in &batch.readings {
+                    readings.push((*at, property.to_string(), reading.clone()));
+                }
+            }
+        }
+        readings
+    }
+
+    fn good(&self, name: &str) -> usize {
+        let good = |(_, _, reading): &&(Instant, String, Reading)| reading.quality == Quality::Good;
+        self.readings(name).iter().filter(good).count()
+    }
+
+    fn codes(&self, name: &str) -> Vec<u16> {
+        let seat = self.seats[name];
+        let mut codes = Vec::new();
+        for (_, report) in &self.said {
+            if let Report::Batch(batch) = report
+                && batch.seat == Some(seat)
+            {
+                codes.extend(batch.acks.iter().map(|(_, ack)| ack.code.number()));
+            }
+        }
+        codes
+    }
+
+    fn states(&self, name: &str) -> Vec<DeviceState> {
+        let seat = self.seats[name];
+        let state = |(_, report): &(Instant, Report)| match report {
+            Report::State(other, state) if *other == seat => Some(*state),
+            _ => None,
+        };
+        self.said.iter().filter_map(state).collect()
+    }
+
+    async fn stop(&mut self) -> Duration {
+        let start = Instant::now();
+        self.cancel.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        start.elapsed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_unit_leaves_its_neighbours_95_percent_of_their_readings() {
+    let mut world = World::new();
+    for unit in 0..16 {
+        world.join(&format!("unit{unit}"), unit, &[("p", "", "")]).await;
+    }
+    world.fake.plant().silent = [3, 7, 12].into();
+    world.fake.plant().latency = Duration::from_millis(10);
+    world.seconds(60).await;
+    world.said.clear();
+    world.seconds(100).await;
+    for unit in 0..16 {
+        let good = world.good(&format!("unit{unit}"));
+        match unit {
+            3 | 7 | 12 => assert_eq!(good, 0),
+            _ => assert!(good >= 95, "unit {unit}: {good}"),
+        }
+    }
+    assert_eq!(world.fake.connects(), 1, "one connection, whoever is dead");
+    world.fake.plant().silent.clear();
+    world.seconds(61).await;
+    world.said.clear();
+    world.seconds(20).await;
+    assert!(world.good("unit7") >= 19, "revived within one probe: {}", world.good("unit7"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desired_value_survives_reconnects_and_is_written_and_verified_when_the_wire_is_back() {
+    let mut world = World::new();
+    world.fake.plant().down.insert("a".into());
+    world.join("pump", 1, &[("speed", "", "{value: '42', metadata: {version: '3'}}")]).await;
+    world.seconds(30).await;
+    assert_eq!(world.codes("pump"), [102, 424]);
+    assert_eq!(world.states("pump"), [DeviceState::Offline]);
+    world.fake.plant().down.clear();
+    world.seconds(65).await;
+    assert_eq!(world.codes("pump"), [102, 424, 202, 209]);
+    assert_eq!((world.fake.writes(), world.fake.get(1, "speed")), (1, Some(Value::Int(42))));
+    assert_eq!(world.states("pump"), [DeviceState::Offline, DeviceState::Online]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_is_not_there_at_start_is_offline_within_two_seconds_and_found_later() {
+    let mut world = World::new();
+    world.fake.plant().down.insert("a".into());
+    let start = Instant::now();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.seconds(2).await;
+    assert_eq!(world.states("pump"), [DeviceState::Offline]);
+    let readings = world.readings("pump");
+    assert_eq!(readings[0].2.code, QualityCode::NoCommunication);
+    assert!(readings[0].0 - start < Duration::from_secs(2));
+    world.seconds(600).await;
+    assert!(world.readings("pump").len() == 1, "told once");
+    world.fake.plant().down.clear();
+    world.seconds(61).await;
+    assert!(world.good("pump") >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_wire_makes_every_property_bad_in_one_report_and_good_only_when_read_again() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("a", "", ""), ("b", "", ""), ("c", "", "")]).await;
+    world.seconds(5).await;
+    assert!(world.good("pump") >= 12);
+    world.said.clear();
+    world.fake.plant().down.insert("a".into());
+    world.seconds(10).await;
+    let batches: Vec<_> = world
+        .said
+        .iter()
+        .filter_map(|(_, report)| match report {
+            Report::Batch(batch) => Some(batch),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(batches.len(), 1);
+    assert_eq!(batches[0].readings.len(), 3);
+    assert!(batches[0].readings.iter().all(|(_, r)| r.code == QualityCode::NoCommunication));
+    assert_eq!(world.good("pump"), 0, "no new good sample");
+    world.fake.plant().down.clear();
+    world.seconds(61).await;
+    assert_eq!(world.states("pump"), [DeviceState::Offline, DeviceState::Online]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_outages_are_a_hundred_recoveries() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    for round in 0..100 {
+        world.said.clear();
+        world.seconds(3).await;
+        assert!(world.good("pump") >= 1, "round {round}");
+        world.fake.plant().cut = true;
+        world.seconds(3).await;
+    }
+    assert_eq!(world.metrics.reconnects.count(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wire_on_which_nobody_answers_is_opened_anew() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.fake.plant().silent.insert(1);
+    world.seconds(20).await;
+    assert!(world.fake.connects() >= 2, "a half-open connection looks like this");
+    world.fake.plant().silent.clear();
+    world.said.clear();
+    world.seconds(61).await;
+    assert!(world.good("pump") >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_panics_is_tried_again_and_keeps_its_desired_values() {
+    let mut world = World::new();
+    world.fake.plant().panics.insert("a".into());
+    world.join("pump", 1, &[("speed", "", "{value: '7', metadata: {version: '1'}}")]).await;
+    world.seconds(10).await;
+    assert_eq!(world.states("pump"), [DeviceState::Offline]);
+    assert!(world.metrics.panics.count() >= 3);
+    world.fake.plant().panics.clear();
+    world.seconds(61).await;
+    assert_eq!((world.fake.writes(), world.fake.get(1, "speed")), (1, Some(Value::Int(7))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_for_one_transaction_at_most_when_the_wire_is_busy() {
+    let mut world = World::new();
+    for unit in 0..20 {
+        world.join(&format!("unit{unit}"), unit, &[("p", "", "")]).await;
+    }
+    world.fake.plant().latency = Duration::from_millis(100);
+    world.seconds(20).await;
+    assert!(world.metrics.overruns.count() > 0, "twice as much as the wire can carry");
+    for round in 1..=20 {
+        let asked = Instant::now();
+        let desired = format!("{{value: '{round}', metadata: {{version: '{round}'}}}}");
+        world.desire("unit5", &[("p", "", &desired)], 5).await;
+        world.pass(Duration::from_millis(777)).await;
+        let plant = world.fake.plant();
+        let written = plant.log.iter().rev().find(|(_, event)| matches!(event, Event::Write(..)));
+        let waited = written.unwrap().0 - asked;
+        assert!(waited <= Duration::from_millis(100), "round {round}: {waited:?}");
+    }
+    assert_eq!(world.fake.writes(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_is_acknowledged_and_polling_goes_on() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", ""), ("q", "", "")]).await;
+    world.seconds(2).await;
+    world.fake.plant().refused.insert("q".into());
+    world
+        .desire("pump", &[("p", "", ""), ("q", "", "{value: '5', metadata: {version: '1'}}")], 1)
+        .await;
+    world.seconds(1).await;
+    assert_eq!(world.codes("pump"), [102, 202, AckCode::NotFound.number()]);
+    let before = world.good("pump");
+    world.seconds(10).await;
+    assert!(world.good("pump") >= before + 9, "p is read on");
+    assert_eq!((world.fake.writes(), world.fake.connects()), (1, 1));
+    assert_eq!(world.states("pump"), [DeviceState::Online, DeviceState::Unhealthy]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_at_start_when_nothing_is_desired() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", ""), ("q", "", "")]).await;
+    world.seconds(60).await;
+    assert_eq!(world.fake.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_answer_was_lost_is_looked_at_before_it_is_repeated() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.seconds(2).await;
+    world.fake.plant().swallow = 1;
+    world.desire("pump", &[("p", "", "{value: '5', metadata: {version: '1'}}")], 1).await;
+    world.seconds(10).await;
+    assert_eq!(world.codes("pump"), [102, 202, 424, 209]);
+    assert_eq!(world.fake.writes(), 1, "it had been written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pulse_whose_answer_was_lost_is_never_repeated() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "atMostOnce: true", "")]).await;
+    world.seconds(2).await;
+    world.fake.plant().swallow = 1;
+    let desired = "{value: '1', metadata: {version: '1'}}";
+    world.desire("pump", &[("p", "atMostOnce: true", desired)], 1).await;
+    world.seconds(60).await;
+    assert_eq!(world.codes("pump"), [102, 202, 500]);
+    assert_eq!(world.fake.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_keeps_its_own_value_is_not_called_applied() {
+    let mut world = World::new();
+    world.fake.plant().stubborn.insert("p".into());
+    world.join("pump", 1, &[("p", "", "{value: '5', metadata: {version: '1'}}")]).await;
+    world.seconds(10).await;
+    assert_eq!(world.codes("pump"), [102, 202, 203]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_visitor_plans_one_device_anew_and_the_others_see_no_gap() {
+    let mut world = World::new();
+    for unit in 0..10 {
+        world.join(&format!("unit{unit}"), unit, &[("p", "", "")]).await;
+    }
+    world.seconds(10).await;
+    world.said.clear();
+    let desired = "{value: '5', metadata: {version: '1'}}";
+    world.join("unit4", 4, &[("p", "deadband: 2", desired), ("q", "", "")]).await;
+    world.seconds(10).await;
+    for unit in (0..10).filter(|unit| *unit != 4) {
+        let times: Vec<_> =
+            world.readings(&format!("unit{unit}")).iter().map(|(at, ..)| *at).collect();
+        assert_eq!(times.len(), 10);
+        let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(gap <= Duration::from_secs(1), "{gap:?}");
+    }
+    assert_eq!((world.fake.connects(), world.fake.writes()), (1, 1));
+    world.join("unit4", 4, &[("p", "", desired)]).await;
+    world.seconds(10).await;
+    assert_eq!(world.fake.writes(), 1, "the writer went along: not written again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_transaction_in_flight_and_applies_the_safe_values() {
+    let mut world = World::new();
+    world.fake.plant().latency = Duration::from_millis(300);
+    world
+        .join("pump", 1, &[("speed", "safeValue: 0", "{value: '50', metadata: {version: '1'}}")])
+        .await;
+    world.pass(Duration::from_millis(5_100)).await;
+    assert_eq!(world.fake.get(1, "speed"), Some(Value::Int(50)));
+    let took = world.stop().await;
+    assert!(took <= Duration::from_millis(700), "{took:?}");
+    assert_eq!(world.fake.get(1, "speed"), Some(Value::Int(0)));
+    assert_eq!(world.fake.events().last(), Some(&Event::Close));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_device_cannot_hold_a_stop() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("speed", "safeValue: 0", "")]).await;
+    world.seconds(2).await;
+    world.fake.plant().latency = Duration::from_secs(3600);
+    world.seconds(1).await;
+    assert!(world.stop().await <= Duration::from_millis(1_400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_outside_of_the_models_range_is_uncertain() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 101);
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.seconds(2).await;
+    let (_, _, reading) = world.readings("pump").remove(0);
+    assert_eq!((reading.quality, reading.code), (Quality::Uncertain, QualityCode::OutOfRange));
+    assert_eq!(reading.value, Some(Value::Int(101)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn enforce_writes_over_a_drift_once_and_reapply_after_an_outage() {
+    let mut world = World::new();
+    let desired = "{value: '5', metadata: {version: '1'}}";
+    world
+        .join("pump", 1, &[("p", "enforce: true", desired), ("q", "reapply: true", desired)])
+        .await;
+    world.seconds(5).await;
+    assert_eq!(world.fake.writes(), 2);
+    world.fake.set(1, "p", 9);
+    world.seconds(5).await;
+    assert_eq!((world.fake.writes(), world.fake.get(1, "p")), (3, Some(Value::Int(5))));
+    world.fake.plant().cut = true;
+    world.fake.set(1, "q", 0);
+    world.seconds(10).await;
+    assert_eq!((world.fake.writes(), world.fake.get(1, "q")), (4, Some(Value::Int(5))));
+    world.fake.plant().cut = true;
+    world.seconds(10).await;
+    assert_eq!(world.fake.writes(), 4, "it had not forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desired_value_is_not_written_again_by_fifty_restarts() {
+    let fake = Fake::new();
+    fake.set(1, "p", 5);
+    for _ in 0..50 {
+        let mut world = World::with(fake.clone());
+        let known = "{value: '5', metadata: {version: '4', ackVersion: '4', ackCode: '209'}}";
+        world.join("pump", 1, &[("p", "", known)]).await;
+        world.seconds(3).await;
+        assert_eq!(world.codes("pump"), [0u16; 0]);
+        world.stop().await;
+        assert_eq!(world.fake.writes(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_told_again_to_a_new_agent() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "reportStrategy: onChange", "")]).await;
+    world.seconds(10).await;
+    assert_eq!(world.good("pump"), 1);
+    world.tell(Command::Refresh).await;
+    world.seconds(2).await;
+    assert_eq!(world.good("pump"), 2);
+    assert_eq!(world.states("pump"), [DeviceState::Online, DeviceState::Online]);
+}

@@ -110,8 +110,8 @@ proptest! {
     ) {
         let start = Instant::now();
         let mut schedule = Schedule::new(REST, 0.3);
-        for n in 0..units {
-            schedule.join(seat(n), &[Duration::from_millis(cycles[n])], start);
+        for (n, cycle) in cycles.iter().enumerate().take(units) {
+            schedule.join(seat(n), &[Duration::from_millis(*cycle)], start);
         }
         let mut reads = vec![0u64; units];
         run(&mut schedule, start, Duration::from_secs(120), |job| {

@@ -1,0 +1,182 @@
+//! The agent, as a mapper calls it: headers, and what its answers mean.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmi::convert::Peer;
+use dmi::headers;
+use dmi::proto::{
+    DeviceManagerServiceClient, MapperInfo, MapperRegisterRequest, MapperRegisterResponse,
+    ReportDeviceStatesRequest, ReportDeviceStatusRequest,
+};
+use tokio::time::Instant;
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+/// A call that takes longer has failed. Long enough for an agent that commits to a slow card.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether the agent knows this mapper.
+#[derive(Clone, Debug)]
+pub(crate) enum Link {
+    Away,
+    Up(Registration),
+}
+
+/// What the agent answered to a registration.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    /// Counts registrations; an answer to a call of an older one says nothing about this one.
+    pub(crate) number: u64,
+    pub(crate) peer: Peer,
+    pub(crate) lease: Option<MetadataValue<Ascii>>,
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// What to do about a call that the agent did not take.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It is busy: tell it again later.
+    Busy,
+    /// It is away, or forgot this mapper: register again.
+    Away(Status),
+    /// It will never take this: drop it.
+    Refused(Status),
+}
+
+impl Trouble {
+    fn of(status: Status) -> Self {
+        match status.code() {
+            Code::ResourceExhausted => Self::Busy,
+            // EdgeCore's limiter has no code of its own.
+            Code::Unknown if status.message().contains("too many request") => Self::Busy,
+            Code::Unavailable
+            | Code::FailedPrecondition
+            | Code::Unauthenticated
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Aborted => Self::Away(status),
+            // A broken connection comes as any code, with the transport's error behind it.
+            _ if status.source().is_some() => Self::Away(status),
+            _ => Self::Refused(status),
+        }
+    }
+}
+
+/// A client of the agent. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    client: DeviceManagerServiceClient<Channel>,
+    /// When the last call ended well: each one renews the lease.
+    heard: Arc<std::sync::Mutex<Instant>>,
+}
+
+impl Agent {
+    pub(crate) fn new(socket: &Path) -> Self {
+        let heard = Arc::new(std::sync::Mutex::new(Instant::now()));
+        Self { client: dmi::connect::manager(socket, TIMEOUT), heard }
+    }
+
+    /// Registers, and asks for all models and devices.
+    pub(crate) async fn register(
+        &self,
+        info: MapperInfo,
+    ) -> Result<(MapperRegisterResponse, MetadataMap), Status> {
+        let mut request =
+            Request::new(MapperRegisterRequest { with_data: true, mapper: Some(info) });
+        dress(request.metadata_mut(), None);
+        let (metadata, message, _) =
+            self.client.clone().mapper_register(request).await?.into_parts();
+        self.renewed();
+        Ok((message, metadata))
+    }
+
+    /// Renews the lease and does nothing else.
+    pub(crate) async fn renew(
+        &self,
+        info: MapperInfo,
+        registration: &Registration,
+    ) -> Result<(), Trouble> {
+        let mut request =
+            Request::new(MapperRegisterRequest { with_data: false, mapper: Some(info) });
+        dress(request.metadata_mut(), Some(registration));
+        self.client.clone().mapper_register(request).await.map_err(Trouble::of)?;
+        self.renewed();
+        Ok(())
+    }
+
+    pub(crate) async fn report(
+        &self,
+        report: ReportDeviceStatusRequest,
+        registration: &Registration,
+    ) -> Result<(), Trouble> {
+        let mut request = Request::new(report);
+        dress(request.metadata_mut(), Some(registration));
+        self.client.clone().report_device_status(request).await.map_err(Trouble::of)?;
+        self.renewed();
+        Ok(())
+    }
+
+    pub(crate) async fn state(
+        &self,
+        state: ReportDeviceStatesRequest,
+        registration: &Registration,
+    ) -> Result<(), Trouble> {
+        let mut request = Request::new(state);
+        dress(request.metadata_mut(), Some(registration));
+        self.client.clone().report_device_states(request).await.map_err(Trouble::of)?;
+        self.renewed();
+        Ok(())
+    }
+
+    /// When the agent last took a call.
+    pub(crate) fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn renewed(&self) {
+        *self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+    }
+}
+
+fn dress(metadata: &mut MetadataMap, registration: Option<&Registration>) {
+    let ours = MetadataValue::from_static(headers::OUR_CAPABILITIES);
+    metadata.insert(headers::CAPABILITIES, ours);
+    if let Some(lease) = registration.and_then(|registration| registration.lease.clone()) {
+        metadata.insert(headers::LEASE, lease);
+    }
+}
+
+impl Registration {
+    pub(crate) fn read(number: u64, metadata: &MetadataMap) -> Self {
+        let word = |key| metadata.get(key).and_then(|value| value.to_str().ok());
+        Self {
+            number,
+            peer: Peer::from_capabilities(word(headers::CAPABILITIES)),
+            lease: metadata.get(headers::LEASE).cloned(),
+            ttl: word(headers::LEASE_TTL_MS)
+                .and_then(|text| text.parse().ok())
+                .map(Duration::from_millis),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let trouble = |code, text: &str| Trouble::of(Status::new(code, text));
+        assert!(matches!(trouble(Code::ResourceExhausted, ""), Trouble::Busy));
+        let edgecore = "fail to report device status because of too many request: mapper";
+        assert!(matches!(trouble(Code::Unknown, edgecore), Trouble::Busy));
+        assert!(matches!(trouble(Code::Unknown, "no such device"), Trouble::Refused(_)));
+        assert!(matches!(trouble(Code::Unavailable, ""), Trouble::Away(_)));
+        assert!(matches!(trouble(Code::FailedPrecondition, "lease"), Trouble::Away(_)));
+        assert!(matches!(trouble(Code::InvalidArgument, "twins[2]"), Trouble::Refused(_)));
+    }
+}

@@ -1,0 +1,355 @@
+//! All devices of a mapper and the wires they hang on.
+//!
+//! It keeps what the agent gave (models and instances), resolves it, and tells each wire's task only what changed:
+//! a new desired value is a command, a new visitor or cycle plans this one device anew, a new endpoint moves it. A
+//! description that does not resolve leaves the one before in force.
+
+mod catalogue;
+mod lines;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use device_model::{
+    Device, DeviceId, DeviceInstance, DeviceModel, DeviceState, Problem, Problems, QualityCode,
+    Reading,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::driver::Driver;
+use crate::endpoint::{Command, Limits, time};
+use crate::member::{Member, sheltered};
+use crate::metrics::Metrics;
+use crate::report::{Batch, Report};
+use crate::schedule::Seat;
+use crate::write::Origin;
+
+use catalogue::Catalogue;
+use lines::Lines;
+
+/// What the agent wants of the fleet.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The mapper registered: these are its devices, and no others.
+    Registered {
+        models: Vec<DeviceModel>,
+        instances: Vec<DeviceInstance>,
+        /// The agent is another process than before: it is told everything again.
+        fresh: bool,
+    },
+    /// Add the device, or change it.
+    Put(DeviceInstance, oneshot::Sender<Result<(), Refused>>),
+    /// Take the device away. Answers whether it was there.
+    Remove(DeviceId, oneshot::Sender<bool>),
+    /// Add or change a model, and with it its devices.
+    PutModel(DeviceModel, oneshot::Sender<()>),
+    /// Forget a model. Its devices stay as they are.
+    RemoveModel(String, String),
+    /// The device as it is now.
+    Get(DeviceId, oneshot::Sender<Option<Arc<Device>>>),
+}
+
+/// Why a description was not taken. The one before stays in force.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Its model never came.
+    NoModel(String),
+    /// It is wrong.
+    Invalid(Problems),
+}
+
+struct Entry<D: Driver> {
+    seat: Seat,
+    device: Arc<Device>,
+    /// Its wire and its place there; none if the driver cannot make sense of its configuration.
+    place: Option<(D::Endpoint, D::Unit)>,
+}
+
+pub(crate) struct Fleet<D: Driver> {
+    driver: Arc<D>,
+    catalogue: Catalogue,
+    entries: BTreeMap<DeviceId, Entry<D>>,
+    lines: Lines<D>,
+    reports: mpsc::Sender<Report>,
+    seats: u32,
+}
+
+impl<D: Driver> Fleet<D> {
+    pub(crate) fn new(
+        driver: Arc<D>,
+        reports: mpsc::Sender<Report>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let lines = Lines::new(driver.clone(), reports.clone(), limits, metrics, cancel);
+        let catalogue = Catalogue::default();
+        Self { driver, catalogue, entries: BTreeMap::new(), lines, reports, seats: 0 }
+    }
+
+    /// Obeys until the mapper stops, then waits for the wires to come to rest.
+    pub(crate) async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        cancel: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => break,
+                },
+                endpoint = self.lines.fallen() => self.raise(&endpoint).await,
+            }
+        }
+        self.lines.stop().await;
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Registered { models, instances, fresh } => {
+                self.registered(models, instances, fresh).await;
+            }
+            Order::Put(instance, answer) => {
+                let result = self.put(instance, Origin::Update).await;
+                if let Err(Refused::Invalid(problems)) = &result {
+                    warn!(%problems, "description refused; the one before stays in force");
+                }
+                // Whoever asked may have given up waiting.
+                let _ = answer.send(result);
+            }
+            Order::Remove(id, answer) => {
+                let _ = answer.send(self.remove(&id).await);
+            }
+            Order::PutModel(model, answer) => {
+                for instance in self.catalogue.put_model(model) {
+                    if let Err(Refused::Invalid(problems)) =
+                        self.put(instance, Origin::Update).await
+                    {
+                        warn!(%problems, "new model refused; the device stays as it was");
+                    }
+                }
+                let _ = answer.send(());
+            }
+            Order::RemoveModel(namespace, name) => self.catalogue.remove_model(&namespace, &name),
+            Order::Get(id, answer) => {
+                let _ = answer.send(self.entries.get(&id).map(|entry| entry.device.clone()));
+            }
+        }
+    }
+
+    async fn registered(
+        &mut self,
+        models: Vec<DeviceModel>,
+        instances: Vec<DeviceInstance>,
+        fresh: bool,
+    ) {
+        let mut stay = Vec::with_capacity(instances.len());
+        for model in models {
+            self.catalogue.put_model(model);
+        }
+        for instance in instances {
+            let name = format!("{}/{}", instance.metadata.namespace, instance.metadata.name);
+            stay.extend(instance.metadata.id());
+            match self.put(instance.clone(), Origin::Registration).await {
+                Ok(()) => {}
+                Err(Refused::NoModel(model)) => {
+                    error!(device = name, model, "the agent sent no such model; device not served");
+                }
+                Err(Refused::Invalid(problems)) => {
+                    error!(device = name, %problems, "device not usable as described");
+                    self.show_unusable(&instance).await;
+                }
+            }
+        }
+        let gone: Vec<_> = self.entries.keys().filter(|id| !stay.contains(id)).cloned().collect();
+        for id in gone {
+            self.remove(&id).await;
+        }
+        info!(devices = self.entries.len(), wires = self.lines.len(), "fleet");
+        if fresh {
+            self.lines.tell_all(|| Command::Refresh).await;
+            for entry in self.entries.values().filter(|entry| entry.place.is_none()) {
+                show_unhealthy(&self.reports, entry.seat, &entry.device).await;
+            }
+        }
+    }
+
+    /// Takes a description of a device.
+    async fn put(&mut self, instance: DeviceInstance, origin: Origin) -> Result<(), Refused> {
+        let device = Arc::new(self.catalogue.resolve(&instance)?);
+        let id = device.id.clone();
+        let address = self.address(&device);
+        let known = self.entries.get(&id);
+        if let (Some(Entry { place: Some(_), .. }), Err(problems)) = (known, &address) {
+            let problems = problems.clone();
+            return Err(Refused::Invalid(Problems { object: format!("Device {id}"), problems }));
+        }
+        self.catalogue.put_instance(id.clone(), instance);
+        if known.is_some_and(|entry| entry.device == device) {
+            return Ok(());
+        }
+        let seat = known.map_or_else(
+            || {
+                self.seats += 1;
+                Seat(self.seats)
+            },
+            |entry| entry.seat,
+        );
+        self.send(Report::Device(seat, device.clone())).await;
+        let before = self.entries.remove(&id);
+        let place = match address {
+            Ok(place) => Some(place),
+            Err(problems) => {
+                for problem in problems {
+                    error!(device = %id, %problem, "device not usable");
+                }
+                show_unhealthy(&self.reports, seat, &device).await;
+                None
+            }
+        };
+        if let Some((endpoint, unit)) = &place {
+            self.seat(seat, &device, (endpoint, unit), before.as_ref(), origin).await;
+        }
+        self.entries.insert(id, Entry { seat, device, place });
+        Ok(())
+    }
+
+    /// Tells the device's wire what changed, and only that.
+    async fn seat(
+        &mut self,
+        seat: Seat,
+        device: &Arc<Device>,
+        (endpoint, unit): (&D::Endpoint, &D::Unit),
+        before: Option<&Entry<D>>,
+        origin: Origin,
+    ) {
+        let old = before.and_then(|entry| Some((entry, entry.place.as_ref()?)));
+        if let Some((entry, (old_endpoint, old_unit))) = old {
+            if old_endpoint == endpoint
+                && old_unit == unit
+                && same_but_desired(&entry.device, device)
+            {
+                self.lines.tell(endpoint, Command::Desire(seat, device.clone())).await;
+                return;
+            }
+            if old_endpoint != endpoint {
+                info!(device = %device.id, from = %old_endpoint, to = %endpoint, "device moves");
+                self.lines.leave(old_endpoint, seat).await;
+            }
+        }
+        let doubtful = old.is_some();
+        let member = Box::new(Member::new(&*self.driver, seat, device.clone(), unit.clone()));
+        self.lines.join(endpoint, Command::Join { member, origin, doubtful }, seat).await;
+    }
+
+    async fn remove(&mut self, id: &DeviceId) -> bool {
+        self.catalogue.remove_instance(id);
+        let Some(entry) = self.entries.remove(id) else { return false };
+        if let Some((endpoint, _)) = &entry.place {
+            self.lines.leave(endpoint, entry.seat).await;
+        }
+        self.send(Report::Gone(entry.seat)).await;
+        info!(device = %id, "device removed");
+        true
+    }
+
+    /// Puts the devices of a wire whose task ended by itself on a new one.
+    async fn raise(&mut self, endpoint: &D::Endpoint) {
+        let mut fallen = Vec::new();
+        for entry in self.entries.values() {
+            if let Some((place, unit)) = &entry.place
+                && place == endpoint
+            {
+                fallen.push((entry.seat, entry.device.clone(), unit.clone()));
+            }
+        }
+        for (seat, device, unit) in fallen {
+            let code = QualityCode::NoCommunication;
+            show_bad(&self.reports, seat, &device, code, DeviceState::Offline).await;
+            let member = Box::new(Member::new(&*self.driver, seat, device, unit));
+            let command = Command::Join { member, origin: Origin::Registration, doubtful: true };
+            self.lines.join(endpoint, command, seat).await;
+        }
+    }
+
+    fn address(&self, device: &Device) -> Result<(D::Endpoint, D::Unit), Vec<Problem>> {
+        let mut many = Vec::new();
+        sheltered(&device.id, || {
+            self.driver.address(device).map_err(|mut problems| {
+                let first = problems.pop().unwrap_or_else(|| {
+                    Problem::new(
+                        "spec.protocol.configData",
+                        "",
+                        "refused by the driver",
+                        "check it",
+                    )
+                });
+                many = problems;
+                first
+            })
+        })
+        .map_err(|first| {
+            let mut problems = std::mem::take(&mut many);
+            problems.push(first);
+            problems
+        })
+    }
+
+    /// A device that cannot even be resolved is shown as unhealthy, without properties.
+    async fn show_unusable(&mut self, instance: &DeviceInstance) {
+        let Ok(id) = instance.metadata.id() else { return };
+        if self.entries.contains_key(&id) {
+            return;
+        }
+        self.seats += 1;
+        let seat = Seat(self.seats);
+        let device = Arc::new(catalogue::bare(id.clone(), &instance.spec.protocol.protocol_name));
+        self.send(Report::Device(seat, device.clone())).await;
+        show_unhealthy(&self.reports, seat, &device).await;
+        self.entries.insert(id, Entry { seat, device, place: None });
+    }
+
+    async fn send(&self, report: Report) {
+        // The reporter outlives the fleet, unless the mapper is falling apart anyway.
+        let _ = self.reports.send(report).await;
+    }
+}
+
+async fn show_unhealthy(reports: &mpsc::Sender<Report>, seat: Seat, device: &Device) {
+    show_bad(reports, seat, device, QualityCode::ConfigError, DeviceState::Unhealthy).await;
+}
+
+async fn show_bad(
+    reports: &mpsc::Sender<Report>,
+    seat: Seat,
+    device: &Device,
+    code: QualityCode,
+    state: DeviceState,
+) {
+    let now = time();
+    let reported = device.properties.iter().filter(|property| property.report);
+    let readings =
+        reported.map(|property| (property.name.clone(), Reading::bad(code, now))).collect();
+    let batch = Batch { seat: Some(seat), readings, acks: Vec::new() };
+    for report in [Report::Batch(batch), Report::State(seat, state)] {
+        // As above.
+        let _ = reports.send(report).await;
+    }
+}
+
+/// Whether the two differ at most in what is desired.
+fn same_but_desired(a: &Device, b: &Device) -> bool {
+    let bare = |device: &Device| {
+        let mut device = device.clone();
+        for property in &mut device.properties {
+            property.desired = None;
+        }
+        device
+    };
+    bare(a) == bare(b)
+}

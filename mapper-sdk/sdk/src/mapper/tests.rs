@@ -1,0 +1,297 @@
+use std::path::PathBuf;
+
+use device_model::{AckCode, DeviceState, Quality, QualityCode, Value};
+use dmi::convert::Peer;
+use tempfile::TempDir;
+use tonic::Status;
+
+use super::*;
+use crate::backoff::Pace;
+use crate::fake::{Fake, manifests};
+use crate::testkit::{FakeAgent, Heard};
+
+/// A mapper of fake devices beside a fake agent, on real sockets and a real clock.
+struct World {
+    fake: Fake,
+    agent: FakeAgent,
+    metrics: Option<Arc<Metrics>>,
+    directory: TempDir,
+    tasks: JoinSet<anyhow::Result<()>>,
+    cancel: CancellationToken,
+}
+
+impl World {
+    fn new(peer: Peer) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let agent = FakeAgent::start(directory.path().join("dmi.sock"), peer);
+        Self {
+            fake: Fake::new(),
+            agent,
+            metrics: None,
+            directory,
+            tasks: JoinSet::new(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("mapper.sock")
+    }
+
+    async fn start(&mut self) {
+        let mut config = MapperConfig::new("fake-mapper", self.socket(), self.agent.socket());
+        config.reconnect = Pace { min: Duration::from_millis(20), max: Duration::from_millis(100) };
+        config.rest = config.reconnect;
+        let mapper = Mapper::bind(config, self.fake.clone()).await.unwrap();
+        self.metrics = Some(mapper.metrics());
+        self.cancel = CancellationToken::new();
+        self.tasks.spawn(mapper.run(self.cancel.clone()));
+    }
+
+    async fn stop(&mut self) {
+        self.cancel.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap().unwrap();
+        }
+    }
+
+    async fn until_good(&self, device: &str, property: &str, value: i64) {
+        self.agent
+            .until_twin(device, property, |twin| {
+                twin.reading.as_ref().is_some_and(|reading| {
+                    reading.quality == Quality::Good && reading.value == Some(Value::Int(value))
+                })
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_value_goes_up_and_a_desired_value_goes_down_and_is_verified() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", "")]));
+    world.start().await;
+    world.until_good("demo/pump", "speed", 5).await;
+    assert_eq!(world.fake.writes(), 0);
+    let desired = "{value: '42', metadata: {version: '3'}}";
+    world.agent.update_device(&manifests("pump", "a", 1, &[("speed", "", desired)])).await.unwrap();
+    let verified = |twin: &dmi::convert::TwinReport| {
+        twin.ack.as_ref().is_some_and(|ack| ack.code == AckCode::Verified)
+    };
+    let twin = world.agent.until_twin("demo/pump", "speed", verified).await;
+    assert_eq!(twin.observed.as_deref(), Some("42"));
+    assert_eq!(world.agent.codes("demo/pump", "speed"), [102, 202, 209]);
+    world.until_good("demo/pump", "speed", 42).await;
+    assert_eq!((world.fake.connects(), world.fake.writes()), (1, 1));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_mapper_waits_for_its_agent_for_ever_and_registers_again_with_a_new_one() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "reportStrategy: onChange", "")]));
+    world.agent.stop().await;
+    world.start().await;
+    assert!(world.tasks.try_join_next().is_none());
+    world.agent.restart().await;
+    world.until_good("demo/pump", "speed", 5).await;
+    world.agent.clear();
+    world.fake.set(2, "level", 9);
+    world.agent.hold(&manifests("tank", "a", 2, &[("level", "", "")]));
+    world.agent.restart().await;
+    world.until_good("demo/tank", "level", 9).await;
+    world.until_good("demo/pump", "speed", 5).await;
+    assert_eq!(world.fake.connects(), 1, "the wire did not notice");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_is_gone_is_asked_for_again_and_devices_that_left_are_let_go() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    world.fake.set(2, "level", 9);
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", "")]));
+    let tank = world.agent.hold(&manifests("tank", "b", 2, &[("level", "", "")])).remove(0);
+    world.start().await;
+    world.until_good("demo/tank", "level", 9).await;
+    world.agent.drop_device(&tank);
+    world.agent.forget_lease();
+    world
+        .agent
+        .until(|heard| {
+            let registered =
+                |heard: &&Heard| matches!(heard, Heard::Register { with_data: true, .. });
+            (heard.iter().filter(registered).count() == 2).then_some(())
+        })
+        .await;
+    world.agent.clear();
+    world.until_good("demo/pump", "speed", 5).await;
+    let mut mapper = world.agent.mapper();
+    let request = |name: &str| dmi::proto::GetDeviceRequest {
+        device_name: name.into(),
+        device_namespace: "demo".into(),
+    };
+    assert!(mapper.get_device(request("pump")).await.is_ok());
+    let status = mapper.get_device(request("tank")).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_mapper_renews_its_lease() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.agent.set_ttl(Duration::from_millis(1_500));
+    world.start().await;
+    world
+        .agent
+        .until(|heard| {
+            let renewed = |heard: &Heard| {
+                matches!(heard, Heard::Register { with_data: false, lease: Some(_) })
+            };
+            heard.iter().any(renewed).then_some(())
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_busy_agent_is_asked_again_and_nothing_is_lost() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    let desired = "{value: '42', metadata: {version: '3'}}";
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", desired)]));
+    let busy = || Status::resource_exhausted("later");
+    let edgecore = || Status::unknown("fail because of too many request: fake-mapper");
+    world.agent.refuse([busy(), busy(), edgecore(), busy(), busy()]);
+    world.start().await;
+    world.until_good("demo/pump", "speed", 42).await;
+    let verified = |twin: &dmi::convert::TwinReport| {
+        twin.ack.as_ref().is_some_and(|ack| ack.code == AckCode::Verified)
+    };
+    world.agent.until_twin("demo/pump", "speed", verified).await;
+    assert_eq!(world.agent.codes("demo/pump", "speed"), [102, 202, 209], "none lost, in order");
+    let refused = |heard: &&Heard| matches!(heard, Heard::Refused(_));
+    assert_eq!(world.agent.heard().iter().filter(refused).count(), 5);
+    world.stop().await;
+    assert_eq!(world.metrics.unwrap().pushed_back.count(), 5);
+}
+
+#[tokio::test]
+async fn a_device_that_the_driver_refuses_is_shown_and_stops_nobody() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", "")]));
+    world.agent.hold(&manifests("odd", "a", 1, &[("p", "", "")]).replace("line: a, ", ""));
+    world.start().await;
+    world.until_good("demo/pump", "speed", 5).await;
+    let bad = |twin: &dmi::convert::TwinReport| {
+        twin.reading.as_ref().is_some_and(|reading| reading.code == QualityCode::ConfigError)
+    };
+    world.agent.until_twin("demo/odd", "p", bad).await;
+    world
+        .agent
+        .until(|heard| {
+            let ill = |heard: &Heard| {
+                matches!(heard, Heard::State { device, state: DeviceState::Unhealthy } if device.name() == "odd")
+            };
+            heard.iter().any(ill).then_some(())
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn devices_are_added_changed_and_removed_while_others_keep_their_session() {
+    let mut world = World::new(Peer::Edgetwin);
+    for unit in 1..=3 {
+        world.fake.set(unit, "p", unit);
+    }
+    world.agent.hold(&manifests("one", "a", 1, &[("p", "", "")]));
+    world.start().await;
+    world.until_good("demo/one", "p", 1).await;
+    world.agent.register_device(&manifests("two", "a", 2, &[("p", "", "")])).await.unwrap();
+    world.until_good("demo/two", "p", 2).await;
+    world.agent.register_device(&manifests("two", "a", 3, &[("p", "", "")])).await.unwrap();
+    world.until_good("demo/two", "p", 3).await;
+    assert_eq!(world.fake.connects(), 1);
+    world.agent.update_device(&manifests("two", "b", 2, &[("p", "", "")])).await.unwrap();
+    world.agent.clear();
+    world.until_good("demo/two", "p", 2).await;
+    assert_eq!(world.fake.connects(), 2, "it moved to another wire");
+
+    let invalid = manifests("two", "b", 2, &[("p", "", "")]).replace("line: b", "lime: b");
+    let status = world.agent.update_device(&invalid).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().contains("spec.protocol.configData.line"), "{status}");
+    world.agent.clear();
+    world.until_good("demo/two", "p", 2).await;
+
+    let id = "demo/two".parse().unwrap();
+    world.agent.remove_device(&id).await.unwrap();
+    let status = world.agent.remove_device(&id).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    world.agent.clear();
+    world.until_good("demo/one", "p", 1).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_with_a_missing_field_is_refused_by_name() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.start().await;
+    world.agent.until(|heard| (!heard.is_empty()).then_some(())).await;
+    let mut mapper = world.agent.mapper();
+    let request = dmi::proto::RegisterDeviceRequest { device: None };
+    let status = mapper.register_device(request).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::InvalidArgument, "device: missing")
+    );
+    let device = dmi::proto::Device { name: "pump".into(), ..Default::default() };
+    let request = dmi::proto::RegisterDeviceRequest { device: Some(device) };
+    let status = mapper.register_device(request).await.unwrap_err();
+    assert_eq!(status.message(), "device.spec: missing");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_real_edgecore_gets_values_alone_and_is_not_written_to_twice() {
+    let mut world = World::new(Peer::KubeEdge);
+    world.fake.set(1, "speed", 42);
+    let desired = "{value: '42', metadata: {timestamp: '100'}}";
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", desired), ("gone", "", "")]));
+    world.start().await;
+    world.until_good("demo/pump", "speed", 42).await;
+    world
+        .agent
+        .until(|heard| {
+            let reports = heard.iter().filter(|heard| matches!(heard, Heard::Report { .. }));
+            (reports.count() >= 2).then_some(())
+        })
+        .await;
+    assert_eq!(world.fake.writes(), 0, "the device shows it already");
+    for heard in world.agent.heard() {
+        if let Heard::Report { twins, .. } = heard {
+            assert!(twins.iter().all(|twin| twin.ack.is_none()));
+            assert!(twins.iter().all(|twin| twin.property.as_str() == "speed"), "Bad is no value");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopped_mapper_leaves_safe_values_and_tells_the_rest_within_two_seconds() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    let points = [("speed", "safeValue: 0", "{value: '50', metadata: {version: '1'}}")];
+    world.agent.hold(&manifests("pump", "a", 1, &points));
+    world.start().await;
+    world.until_good("demo/pump", "speed", 50).await;
+    let start = std::time::Instant::now();
+    world.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(world.fake.get(1, "speed"), Some(Value::Int(0)));
+    assert!(!world.socket().exists(), "the socket goes with the mapper");
+}

@@ -1,0 +1,228 @@
+//! One task tells the agent what the wires' tasks said: newest first per property, oldest device first.
+//!
+//! It always takes what it is sent, so that no wire ever waits for the agent.
+
+mod parcel;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmi::convert::Peer;
+use dmi::proto::ReportDeviceStatesRequest;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use crate::agent::{Agent, Link, Registration, Trouble};
+use crate::budget::Budget;
+use crate::metrics::Metrics;
+use crate::outbox::{Outbox, Parcel};
+use crate::report::Report;
+use crate::schedule::Seat;
+
+use parcel::Wrapping;
+
+/// At most two changes of a device's state are told within this time.
+const STATE_WINDOW: Duration = Duration::from_secs(60);
+/// When the mapper stops: how long the rest may take to be told.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// Messages that may wait for the reporter.
+pub(crate) const INBOX: usize = 256;
+
+/// A call that came back.
+struct Landed {
+    cargo: Cargo,
+    result: Result<(), Trouble>,
+    registration: u64,
+}
+
+enum Cargo {
+    Parcel(Box<Parcel>),
+    State(Seat),
+}
+
+type Call = Pin<Box<dyn Future<Output = Landed> + Send>>;
+
+pub(crate) struct Reporter {
+    agent: Agent,
+    link: watch::Receiver<Link>,
+    /// Says that the registration of this number is no good any more.
+    again: mpsc::Sender<u64>,
+    metrics: Arc<Metrics>,
+    outbox: Outbox,
+    budget: Budget,
+    wrapping: Wrapping,
+    registration: Option<Registration>,
+    calls: FuturesUnordered<Call>,
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        agent: Agent,
+        link: watch::Receiver<Link>,
+        again: mpsc::Sender<u64>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            agent,
+            link,
+            again,
+            metrics,
+            outbox: Outbox::new(STATE_WINDOW),
+            budget: Budget::new(Peer::Edgetwin),
+            wrapping: Wrapping::default(),
+            registration: None,
+            calls: FuturesUnordered::new(),
+        }
+    }
+
+    /// Tells until the senders of `inbox` are gone, and then what is left, if the agent takes it soon.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Report>) {
+        let mut messages = Vec::with_capacity(INBOX);
+        let mut end = None;
+        loop {
+            let now = Instant::now();
+            let wake = self.start_calls(now);
+            if end.is_some() && (self.registration.is_none() || self.outbox.is_empty()) {
+                return;
+            }
+            tokio::select! {
+                biased;
+                changed = self.link.changed() => match changed {
+                    Ok(()) => self.linked(),
+                    Err(_) => return,
+                },
+                count = inbox.recv_many(&mut messages, INBOX), if end.is_none() => {
+                    if count == 0 {
+                        end = Some(now + LAST_WORDS);
+                    }
+                    for message in messages.drain(..) {
+                        self.take(message);
+                    }
+                }
+                Some(landed) = self.calls.next() => self.landed(landed),
+                () = until(wake) => {}
+                () = until(end) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, message: Report) {
+        match message {
+            Report::Device(seat, device) => self.outbox.device(seat, device),
+            Report::Gone(seat) => self.outbox.gone(seat),
+            Report::Batch(batch) => self.outbox.put(batch),
+            Report::State(seat, state) => {
+                self.outbox.state(seat, state, Instant::now().into_std());
+            }
+        }
+    }
+
+    fn linked(&mut self) {
+        let link = self.link.borrow_and_update().clone();
+        match link {
+            Link::Away => self.registration = None,
+            Link::Up(registration) => {
+                self.budget = Budget::new(registration.peer);
+                self.wrapping = Wrapping::new(registration.peer);
+                self.registration = Some(registration);
+                self.outbox.refresh(Instant::now().into_std());
+            }
+        }
+    }
+
+    /// Starts what may be started. Says when to look again, though nothing happened.
+    fn start_calls(&mut self, now: Instant) -> Option<Instant> {
+        let registration = self.registration.as_ref()?;
+        let std_now = now.into_std();
+        while self.calls.len() < self.budget.at_once() {
+            let free = self.budget.free_from(std_now);
+            if free > std_now {
+                return Some(free.into());
+            }
+            let (agent, registration) = (self.agent.clone(), registration.clone());
+            if let Some((seat, device, state)) = self.outbox.take_state(std_now) {
+                let state = ReportDeviceStatesRequest {
+                    device_name: device.id.name().into(),
+                    device_namespace: device.id.namespace().into(),
+                    state: state.as_str().into(),
+                };
+                self.budget.spend(std_now);
+                self.calls.push(Box::pin(async move {
+                    let result = agent.state(state, &registration).await;
+                    let registration = registration.number;
+                    Landed { cargo: Cargo::State(seat), result, registration }
+                }));
+                continue;
+            }
+            let Some(parcel) = self.outbox.take() else { break };
+            let Some(report) = self.wrapping.wrap(&parcel) else {
+                // Nothing of it is for this peer.
+                self.outbox.landed(parcel.seat);
+                continue;
+            };
+            self.budget.spend(std_now);
+            self.calls.push(Box::pin(async move {
+                let result = agent.report(report, &registration).await;
+                let registration = registration.number;
+                Landed { cargo: Cargo::Parcel(Box::new(parcel)), result, registration }
+            }));
+        }
+        self.outbox
+            .state_wake()
+            .filter(|_| self.calls.len() < self.budget.at_once())
+            .map(Into::into)
+    }
+
+    fn landed(&mut self, Landed { cargo, result, registration }: Landed) {
+        let now = Instant::now().into_std();
+        match (&result, &cargo) {
+            (Ok(()), _) => {
+                self.budget.taken();
+                self.metrics.reports.increment();
+            }
+            (Err(Trouble::Refused(status)), cargo) => {
+                self.metrics.refused.increment();
+                match cargo {
+                    Cargo::Parcel(parcel) => warn!(
+                        device = %parcel.device.id, code = ?status.code(), message = status.message(),
+                        "report refused"
+                    ),
+                    Cargo::State(_) => {
+                        warn!(code = ?status.code(), message = status.message(), "state refused");
+                    }
+                }
+            }
+            (Err(Trouble::Busy), _) => {
+                self.metrics.pushed_back.increment();
+                self.budget.busy(now);
+            }
+            (Err(Trouble::Away(status)), _) => {
+                self.metrics.pushed_back.increment();
+                if self.registration.as_ref().is_some_and(|held| held.number == registration) {
+                    debug!(code = ?status.code(), message = status.message(), "agent away");
+                    self.registration = None;
+                    // Full: it was told already.
+                    let _ = self.again.try_send(registration);
+                }
+            }
+        }
+        let done = matches!(result, Ok(()) | Err(Trouble::Refused(_)));
+        match cargo {
+            Cargo::Parcel(parcel) if done => self.outbox.landed(parcel.seat),
+            Cargo::Parcel(parcel) => self.outbox.put_off(*parcel),
+            Cargo::State(_) if done => {}
+            Cargo::State(seat) => self.outbox.untold(seat, now),
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
