@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod crash;
+pub mod foreign_mapper;
 pub mod gateway;
 pub mod http;
 pub mod process;

@@ -163,6 +163,11 @@ impl<S: Store> Twins<S> {
         &mut self.store
     }
 
+    /// Gives the store back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
     /// The uplink has `device` up to `confirmed`; a deletion that it covers may be forgotten in time.
     ///
     /// # Errors

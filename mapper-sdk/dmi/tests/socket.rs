@@ -26,7 +26,8 @@ impl DeviceManagerService for Agent {
         &self,
         request: Request<MapperRegisterRequest>,
     ) -> Result<Response<MapperRegisterResponse>, Status> {
-        let peer = request.extensions().get::<UdsConnectInfo>().unwrap().peer_cred.unwrap();
+        let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+        let peer = peer.ok_or_else(|| Status::internal("nobody knows who called"))?;
         let model = dmi::proto::DeviceModel { name: peer.uid().to_string(), ..Default::default() };
         let answer = MapperRegisterResponse { model_list: vec![model], device_list: vec![] };
         Ok(Response::new(answer))

@@ -6,3 +6,4 @@ mod fixture;
 mod path;
 mod rules;
 mod spy;
+mod store;

@@ -1,0 +1,4 @@
+//! What every store owes, over each of them.
+
+mod contract;
+mod crash;

@@ -1,0 +1,74 @@
+//! Simulates Modbus devices from manifests or a register file.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use sim_modbus::command::{self, Arguments};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Simulates Modbus devices: TCP, RTU over TCP, serial lines and pseudo-terminals, with waveforms and faults.
+///
+/// The registers come from the manifests that a mapper uses, or from a plain register file.
+#[derive(Parser)]
+#[command(name = "sim-modbus", version, after_help = EXAMPLES)]
+struct Program {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sim-modbus device-profiles/demo                    each device where its manifest says
+  sim-modbus pump.yaml --tcp 127.0.0.1:0             all units on a free port
+  sim-modbus meter.yaml --pty=/tmp/meter --pace      a line that takes 11 bits a character
+  sim-modbus pump.yaml --fault silence:unit=3 --fault exception:function=16,code=6,every=10
+
+A register file:
+  units:
+    1:
+      holding: {0: 42, 10-19: 0, 20: [1, 2, 3]}
+      input:
+        0: {rawType: f32, order: CDAB, simValue: 21.5}
+        2: {rawType: i16, scale: 0.1, simWave: sine, simMin: -5, simMax: 5, simPeriod: 20s}
+      coils: {0: true, 8-15: false}
+
+Exit codes: 0 stopped on request, 1 a wire could not be served, 2 bad arguments or files.";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let program = Program::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_writer(io::stderr)
+        .init();
+    match simulate(program.arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((error, code)) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn simulate(arguments: Arguments) -> Result<(), (String, u8)> {
+    let stop = CancellationToken::new();
+    let signals = async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+        std::future::pending::<io::Result<()>>().await
+    };
+    let mut out = io::stdout();
+    tokio::select! {
+        ended = command::run(arguments, stop.clone(), &mut out) => {
+            ended.map_err(|error| (error.to_string(), error.exit_code()))
+        }
+        failed = signals => failed.map_err(|error: io::Error| (error.to_string(), 1)),
+    }
+}

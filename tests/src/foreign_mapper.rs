@@ -1,0 +1,125 @@
+//! Mappers that others' gRPC stacks are inside of: `tests/peers/{go,python}`.
+//!
+//! Each is a process that does what its input says and tells what happens as lines of JSON; see the head of its
+//! source for both.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Which program, and how it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// grpc-go, dialling the bare path as KubeEdge's mapper framework does: its authority is the escaped path.
+    GoPath,
+    /// The same with a new connection for each call, which is what that framework really does.
+    GoFresh,
+    /// grpc-go, dialling `unix://<path>`: its authority is `localhost`.
+    GoUrl,
+    /// grpcio for Python.
+    Python,
+}
+
+/// A running foreign mapper; killed when dropped.
+#[derive(Debug)]
+pub struct ForeignMapper {
+    // Kills the process when dropped.
+    _process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    /// What it told and nobody asked for yet.
+    events: Vec<Json>,
+}
+
+/// How long one of these programs may take to say something. Python takes a second to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl ForeignMapper {
+    /// Starts it: it serves the socket `own` and registers, as a mapper of Modbus, with the agent on `agent`.
+    ///
+    /// # Errors
+    /// The program could not be built or started.
+    pub async fn start(stack: Stack, agent: &Path, own: &Path) -> anyhow::Result<Self> {
+        let built = Built::prepare().await?;
+        let mut command = match stack {
+            Stack::Python => {
+                let mut command = Command::new(built.get("EDGETWIN_PYTHON")?);
+                command.arg(built.get("EDGETWIN_PYTHON_PEER")?);
+                command
+            }
+            _ => Command::new(built.get("EDGETWIN_GO_PEER")?),
+        };
+        match stack {
+            Stack::GoFresh => command.arg("--fresh"),
+            Stack::GoUrl => command.args(["--dial", "url"]),
+            Stack::GoPath | Stack::Python => &mut command,
+        };
+        command.arg("--agent").arg(agent).arg("--listen").arg(own);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().with_context(|| format!("{command:?}"))?;
+        let input = process.stdin.take().context("its input is piped")?;
+        let output = process.stdout.take().context("its output is piped")?;
+        let output = BufReader::new(output).lines();
+        Ok(Self { _process: process, input, output, events: Vec::new() })
+    }
+
+    /// The first event of that kind that was not returned before; waits for it.
+    ///
+    /// # Errors
+    /// The program ended, or said nothing for half a minute.
+    pub async fn event(&mut self, kind: &str) -> anyhow::Result<Json> {
+        loop {
+            if let Some(index) = self.events.iter().position(|event| event["event"] == kind) {
+                return Ok(self.events.remove(index));
+            }
+            let line = timeout(PATIENCE, self.output.next_line())
+                .await
+                .with_context(|| format!("no \"{kind}\" came; before it: {:?}", self.events))??;
+            let Some(line) = line else { bail!("it ended before \"{kind}\": {:?}", self.events) };
+            self.events.push(serde_json::from_str(&line).with_context(|| line)?);
+        }
+    }
+
+    /// Has it call the agent, and waits for the answer: `code` in capitals without underscores, `message`,
+    /// `headers`, and for `times` calls how many were `ok` and `failed` and how many `seconds` they took.
+    ///
+    /// # Errors
+    /// The program ended, or did not answer for half a minute.
+    pub async fn call(&mut self, name: &str, request: &Json, times: u64) -> anyhow::Result<Json> {
+        let line = json!({ "call": name, "request": request, "times": times }).to_string() + "\n";
+        self.input.write_all(line.as_bytes()).await?;
+        let mut answer = self.event("answer").await?;
+        // Go says InvalidArgument, Python INVALID_ARGUMENT.
+        let code = answer["code"].as_str().unwrap_or_default().replace('_', "").to_uppercase();
+        answer["code"] = code.into();
+        Ok(answer)
+    }
+}
+
+/// Where the programs are.
+struct Built(String);
+
+impl Built {
+    /// Builds what is not in the cache; a first run takes a minute.
+    async fn prepare() -> anyhow::Result<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/prepare");
+        let output =
+            Command::new(script).stderr(Stdio::inherit()).output().await.context(script)?;
+        if !output.status.success() {
+            bail!("{script}: {}; it needs go and python3 with venv", output.status);
+        }
+        Ok(Self(String::from_utf8(output.stdout)?))
+    }
+
+    fn get(&self, name: &str) -> anyhow::Result<OsString> {
+        let value = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.map(Into::into).with_context(|| format!("tests/peers/prepare gave no {name}"))
+    }
+}
