@@ -266,3 +266,6 @@ fn half(words: &[u8]) -> u16 {
 fn byte(length: usize) -> u8 {
     u8::try_from(length).unwrap_or(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,3 +9,6 @@ mod pdu;
 pub mod rtu;
 
 pub use pdu::{Exception, MAX_PDU, Request, exception_pdu};
+
+#[cfg(test)]
+mod tests;

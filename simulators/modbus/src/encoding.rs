@@ -150,7 +150,8 @@ impl Encoding {
                     let raw = raw.clamp(0, i128::from(u16::MAX));
                     let field = u16::try_from(raw).unwrap_or(u16::MAX);
                     let natural = self.natural(*register);
-                    *register = self.natural((natural & !mask) | ((field << first) & mask));
+                    *register = self
+                        .natural((natural & !mask) | (field.unbounded_shl(first.into()) & mask));
                 }
                 return;
             }
@@ -190,9 +191,9 @@ impl Encoding {
             RawType::U64 => nearest_f64(u64::from_be_bytes(bytes).into()),
             RawType::F32 => f32::from_be_bytes([a, b, c, d]).into(),
             RawType::F64 => f64::from_be_bytes(bytes),
-            RawType::Bits { first, count } => {
-                ((u16::from_be_bytes([a, b]) & bit_mask(first, count)) >> first).into()
-            }
+            RawType::Bits { first, count } => (u16::from_be_bytes([a, b]) & bit_mask(first, count))
+                .unbounded_shr(first.into())
+                .into(),
             RawType::Bytes { .. } => return 0.0,
         };
         raw * self.scale + self.offset
@@ -216,7 +217,7 @@ impl Encoding {
 
 fn bit_mask(first: u8, count: u8) -> u16 {
     let ones = if count >= 16 { u16::MAX } else { (1 << count) - 1 };
-    ones.checked_shl(first.into()).unwrap_or(0)
+    ones.unbounded_shl(first.into())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest, saturates, NaN is 0")]
@@ -233,3 +234,6 @@ fn nearest_f32(value: f64) -> f32 {
 fn nearest_f64(value: i128) -> f64 {
     value as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,3 +101,6 @@ impl Fault {
         Self { every: Some(nth), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests;

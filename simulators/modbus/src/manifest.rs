@@ -202,3 +202,6 @@ impl DeviceSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,6 @@ fn read_point(
     }
     problems.append(&mut settings.problems);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! A Modbus client that sends and shows exact bytes.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong here fails the test")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
