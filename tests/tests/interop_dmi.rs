@@ -280,7 +280,7 @@ async fn a_python_mapper_is_called() {
 
 /// When this fails, h2 takes such authorities and the shim can go.
 #[tokio::test]
-async fn without_the_shim_a_go_mapper_that_dials_a_path_gets_no_answer() {
+async fn without_the_shim_mappers_that_make_an_authority_of_the_path_get_no_answer() {
     let dir = tempfile::tempdir().expect("a directory for sockets");
     let (agent, own) = (dir.path().join("dmi.sock"), dir.path().join("mapper.sock"));
     let code = |stack, agent: &Path, own: &Path| {
@@ -302,13 +302,15 @@ async fn without_the_shim_a_go_mapper_that_dials_a_path_gets_no_answer() {
     let testing = async {
         let codes = (
             code(Stack::GoPath, &agent, &own).await.expect("it answers"),
+            code(Stack::Python, &agent, &own).await.expect("it answers"),
             code(Stack::GoUrl, &agent, &own).await.expect("it answers"),
         );
         stop.cancel();
         codes
     };
-    let (served, (path, url)) = tokio::join!(serving, testing);
+    let (served, (path, python, url)) = tokio::join!(serving, testing);
     served.expect("the server stops when told to");
     assert_ne!(path, "OK");
+    assert_ne!(python, "OK");
     assert_eq!(url, "OK");
 }

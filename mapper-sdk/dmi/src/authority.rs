@@ -1,9 +1,9 @@
 //! Lets gRPC peers in whose `:authority` the HTTP/2 stack below tonic refuses.
 //!
-//! Over a Unix socket grpc-go and grpc-C++ send the percent-encoded path of the socket as `:authority`
-//! (`%2Ftmp%2Fdmi.sock`), grpc-java the bare path. Neither is an authority by RFC 3986, so h2 resets the stream and
-//! no request arrives (<https://github.com/hyperium/h2/pull/487> is open). [`Shim`] stands between the socket and h2
-//! and puts `localhost` in the place of such an authority. What the server sends is never touched.
+//! Over a Unix socket gRPC stacks make an `:authority` of the socket's path: `%2Ftmp%2Fdmi.sock` (grpc-go dialling
+//! a path), `tmp%2Fdmi.sock` (grpcio), `/tmp/dmi.sock` (old grpc-go, grpc-java). h2 takes none of them: it resets the
+//! stream and no request arrives (<https://github.com/hyperium/h2/pull/487> is open). [`Shim`] stands between the
+//! socket and h2 and puts `localhost` in the place of such an authority. What the server sends is never touched.
 //!
 //! # When it steps aside
 //! Header blocks are compressed against a table that both ends keep in step, so one cannot change a block and leave

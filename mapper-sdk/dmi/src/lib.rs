@@ -1,4 +1,126 @@
-//! DMI v1beta1: the gRPC contract between mappers and the agent.
+//! DMI v1beta1: the gRPC contract between mappers and the agent, over Unix sockets.
+//!
+//! Both ends may be somebody else's: KubeEdge's mappers call our agent, KubeEdge's EdgeCore calls our mappers. So
+//! [`proto`] has exactly their messages; what is ours beyond them rides in metadata maps ([`convert::words`]) and
+//! request headers ([`headers`]), which they pass over.
+//!
+//! - [`convert`] turns messages into the vocabulary of `device-model` and back. Protobuf types go no further.
+//! - [`serve`] binds a socket and answers on it; [`connect`] calls.
+//! - [`authority`] lets peers in that a server made with tonic would turn away.
+//!
+//! Server reflection, which EdgeCore and KubeEdge's mappers offer, is left out: no peer asks for it.
+//!
+//! # Example
+//! A mapper registers and reports; the agent takes the report apart.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use device_model::{Device, Manifest, PropertyName, Reading, Timestamp, Value, parse_manifests};
+//! use dmi::convert::{
+//!     Peer, TwinReport, device_to_proto, instance_from_proto, model_from_proto, model_to_proto,
+//!     report_from_proto, report_to_proto,
+//! };
+//! use dmi::proto::{
+//!     DeviceManagerService, MapperRegisterRequest, MapperRegisterResponse,
+//!     ReportDeviceStatesRequest, ReportDeviceStatesResponse, ReportDeviceStatusRequest,
+//!     ReportDeviceStatusResponse,
+//! };
+//! use dmi::serve::Listener;
+//! use tokio_util::sync::CancellationToken;
+//! use tonic::{Request, Response, Status};
+//!
+//! struct Agent {
+//!     models: Vec<dmi::proto::DeviceModel>,
+//!     device: Device,
+//! }
+//!
+//! #[tonic::async_trait]
+//! impl DeviceManagerService for Agent {
+//!     async fn mapper_register(
+//!         &self,
+//!         _: Request<MapperRegisterRequest>,
+//!     ) -> Result<Response<MapperRegisterResponse>, Status> {
+//!         let device = device_to_proto(&self.device, |_| None, Peer::KubeEdge)
+//!             .map_err(|problem| Status::internal(problem.to_string()))?;
+//!         let model_list = self.models.clone();
+//!         Ok(Response::new(MapperRegisterResponse { model_list, device_list: vec![device] }))
+//!     }
+//!
+//!     async fn report_device_status(
+//!         &self,
+//!         request: Request<ReportDeviceStatusRequest>,
+//!     ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
+//!         let now = Timestamp::from(std::time::SystemTime::now());
+//!         let report = report_from_proto(request.into_inner(), &self.device, now);
+//!         println!("{:?}", report.twins);
+//!         match report.refused.first() {
+//!             None => Ok(Response::new(ReportDeviceStatusResponse {})),
+//!             Some(problem) => Err(Status::invalid_argument(problem.to_string())),
+//!         }
+//!     }
+//!
+//!     async fn report_device_states(
+//!         &self,
+//!         _: Request<ReportDeviceStatesRequest>,
+//!     ) -> Result<Response<ReportDeviceStatesResponse>, Status> {
+//!         Ok(Response::new(ReportDeviceStatesResponse {}))
+//!     }
+//! }
+//!
+//! # const MANIFESTS: &str = "
+//! # apiVersion: devices.kubeedge.io/v1beta1
+//! # kind: DeviceModel
+//! # metadata: {name: pump}
+//! # spec:
+//! #   properties: [{name: speed, type: INT, accessMode: ReadWrite}]
+//! # ---
+//! # apiVersion: devices.kubeedge.io/v1beta1
+//! # kind: Device
+//! # metadata: {name: pump-1}
+//! # spec:
+//! #   deviceModelRef: {name: pump}
+//! #   protocol: {protocolName: modbus, configData: {port: 502}}
+//! #   properties: [{name: speed}]
+//! # ";
+//! # fn agent() -> Agent {
+//! #     match parse_manifests(MANIFESTS).unwrap().as_slice() {
+//! #         [Manifest::Model(model), Manifest::Device(instance)] => Agent {
+//! #             models: vec![model_to_proto(model)],
+//! #             device: Device::resolve(model, instance).unwrap(),
+//! #         },
+//! #         _ => unreachable!(),
+//! #     }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let socket = dir.path().join("dmi.sock");
+//! let stop = CancellationToken::new();
+//! let listener = Listener::bind(&socket)?;
+//! let serving = listener.serve_manager(agent(), stop.clone());
+//!
+//! let mapper = async {
+//!     let mut agent = dmi::connect::manager(&socket, Duration::from_secs(5));
+//!     let request = MapperRegisterRequest { with_data: true, mapper: None };
+//!     let answer = agent.mapper_register(request).await?.into_inner();
+//!     for (device, model) in answer.device_list.into_iter().zip(answer.model_list) {
+//!         let instance = instance_from_proto(device).map_err(|problems| format!("{problems:?}"))?;
+//!         let device = Device::resolve(&model_from_proto(model), &instance)?;
+//!         let reading = Reading::good(Value::Int(1450), Timestamp::from_millis(1_700_000_000_000));
+//!         let property = PropertyName::new("speed")?;
+//!         let twin = TwinReport { property, reading: Some(reading), ack: None, observed: None };
+//!         agent.report_device_status(report_to_proto(&device.id, [twin])).await?;
+//!     }
+//!     stop.cancel();
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! };
+//! let (served, reported) = tokio::join!(serving, mapper);
+//! served?;
+//! reported?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod authority;
 pub mod connect;

@@ -146,6 +146,26 @@ fn a_path_in_the_place_of_the_authority_is_replaced_in_every_request() {
     }
 }
 
+/// Recorded from the real ones, each with another idea of the authority of a socket.
+#[test]
+fn grpc_go_and_grpcio_are_let_in() {
+    let recorded = [
+        include_bytes!("../../fuzz/corpus/dmi_authority/grpc-go").as_slice(),
+        include_bytes!("../../fuzz/corpus/dmi_authority/grpc-python").as_slice(),
+    ];
+    for recorded in recorded {
+        // The first octet tells the fuzz target how to cut.
+        let (out, end) = feed(&recorded[1..], &[]);
+        assert_eq!(end, Ok(()));
+        let (blocks, data) = read(&out);
+        let [(_, fields)] = blocks.as_slice() else { panic!("{blocks:?}") };
+        let field = |name: &[u8]| &fields.iter().find(|field| field.0 == name).unwrap().1;
+        assert_eq!(field(b":authority"), b"localhost");
+        assert_eq!(field(b":path"), b"/v1beta1.DeviceManagerService/MapperRegister");
+        assert!(data.ends_with(b"2\x02ok"), "the state ends the message");
+    }
+}
+
 #[test]
 fn later_blocks_stay_readable_when_the_authority_becomes_a_good_one() {
     let mut client = Client::new();

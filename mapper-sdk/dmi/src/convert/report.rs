@@ -1,11 +1,14 @@
 //! What a mapper says about one device: readings, acknowledgements, echoes of desired values.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use device_model::{
     Ack, AckCode, DataType, Device, DeviceId, Generation, Problem, Property, PropertyName, Quality,
     QualityCode, Reading, Timestamp, Value,
 };
+
+use tonic::Status;
 
 use super::words;
 use crate::proto::{DeviceStatus, ReportDeviceStatusRequest, Twin, TwinProperty};
@@ -28,8 +31,31 @@ pub struct TwinReport {
 pub struct Report {
     /// What may be applied, in the order of the message.
     pub twins: Vec<TwinReport>,
-    /// Why the others may not. Not empty: apply `twins`, then answer with `INVALID_ARGUMENT` and all of these.
+    /// Why the others may not. If any: apply `twins`, then answer with [`Report::refusal`].
     pub refused: Vec<Problem>,
+}
+
+/// Largest text of a refusal, in octets: it travels in a header, and peers take some 8 KiB of headers.
+const REFUSAL_LIMIT: usize = 4096;
+
+impl Report {
+    /// `INVALID_ARGUMENT` with every problem on a line of its own, or as many as a header carries; none if nothing
+    /// was refused.
+    pub fn refusal(&self) -> Option<Status> {
+        let mut text = String::new();
+        for (index, problem) in self.refused.iter().enumerate() {
+            let line = problem.to_string();
+            if text.len() + line.len() > REFUSAL_LIMIT {
+                let _ = write!(text, "\nand {} more", self.refused.len() - index);
+                break;
+            }
+            if index > 0 {
+                text.push('\n');
+            }
+            text.push_str(&line);
+        }
+        (!self.refused.is_empty()).then(|| Status::invalid_argument(text))
+    }
 }
 
 /// The message for reports on `device`. A reading's value goes with its own type.

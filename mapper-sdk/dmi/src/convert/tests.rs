@@ -392,6 +392,19 @@ fn a_bad_twin_is_refused_by_its_path_and_its_neighbours_are_taken() {
 }
 
 #[test]
+fn a_refusal_names_every_problem_that_a_header_carries() {
+    let (_, device) = resolved();
+    let refusal = |twins| report_from_proto(report(twins), &device, NOW).refusal();
+    assert!(refusal(vec![twin("speed", "1", &[])]).is_none());
+    let two = refusal(vec![twin("speed", "a", &[]), twin("speed", "b", &[])]).unwrap();
+    assert_eq!(two.code(), tonic::Code::InvalidArgument);
+    let lines: Vec<_> = two.message().lines().map(|line| &line[..24]).collect();
+    assert_eq!(lines, ["reportedDevice.twins[0].", "reportedDevice.twins[1]."]);
+    let many = refusal(vec![twin("speed", "x", &[]); 500]).unwrap();
+    assert!(many.message().len() < 5_000 && many.message().ends_with("more"), "{many}");
+}
+
+#[test]
 fn a_report_of_nothing_is_refused() {
     let (_, device) = resolved();
     let mut empty = report(vec![]);

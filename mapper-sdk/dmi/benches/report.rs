@@ -1,0 +1,165 @@
+//! What a report costs on its way through a socket, and what the authority shim adds to it.
+//!
+//! `cargo bench -p dmi`. Client and server share one thread, so calls/s is what one core does for both.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be measured ends the bench")]
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use device_model::{DeviceId, PropertyName, Reading, Timestamp, Value};
+use dmi::authority::Rewriter;
+use dmi::convert::{TwinReport, report_to_proto};
+use dmi::proto::{
+    DeviceManagerService, DeviceManagerServiceServer, MapperRegisterRequest,
+    MapperRegisterResponse, ReportDeviceStatesRequest, ReportDeviceStatesResponse,
+    ReportDeviceStatusRequest, ReportDeviceStatusResponse,
+};
+use dmi::serve::Listener;
+use futures::stream::{self, StreamExt};
+use loona_hpack::Encoder;
+use tokio::net::UnixListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+const CALLS: u32 = 256;
+const IN_FLIGHT: usize = 32;
+
+struct Agent;
+
+#[tonic::async_trait]
+impl DeviceManagerService for Agent {
+    async fn mapper_register(
+        &self,
+        _: Request<MapperRegisterRequest>,
+    ) -> Result<Response<MapperRegisterResponse>, Status> {
+        Ok(Response::new(MapperRegisterResponse::default()))
+    }
+
+    async fn report_device_status(
+        &self,
+        request: Request<ReportDeviceStatusRequest>,
+    ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
+        black_box(request.into_inner());
+        Ok(Response::new(ReportDeviceStatusResponse {}))
+    }
+
+    async fn report_device_states(
+        &self,
+        _: Request<ReportDeviceStatesRequest>,
+    ) -> Result<Response<ReportDeviceStatesResponse>, Status> {
+        Ok(Response::new(ReportDeviceStatesResponse {}))
+    }
+}
+
+fn report(twins: u32) -> ReportDeviceStatusRequest {
+    let twin = |number: u32| TwinReport {
+        property: PropertyName::new(&format!("property-{number}")).unwrap(),
+        reading: Some(Reading::good(Value::Float(20.5), Timestamp::from_millis(1_700_000_000_000))),
+        ack: None,
+        observed: None,
+    };
+    report_to_proto(&DeviceId::new("demo", "pump").unwrap(), (0..twins).map(twin))
+}
+
+/// Servers with and without the shim, both alive as long as the set.
+fn servers(runtime: &Runtime, dir: &Path) -> (JoinSet<()>, [(&'static str, PathBuf); 2]) {
+    let _context = runtime.enter();
+    let mut servers = JoinSet::new();
+    let (with, without) = (dir.join("with.sock"), dir.join("without.sock"));
+    let listener = Listener::bind(&with).unwrap();
+    servers.spawn(async {
+        listener.serve_manager(Agent, CancellationToken::new()).await.unwrap();
+    });
+    let incoming = UnixListenerStream::new(UnixListener::bind(&without).unwrap());
+    servers.spawn(async {
+        let service = DeviceManagerServiceServer::new(Agent);
+        let server = tonic::transport::Server::builder().add_service(service);
+        server.serve_with_incoming(incoming).await.unwrap();
+    });
+    (servers, [("with shim", with), ("without shim", without)])
+}
+
+fn calls(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (_servers, sockets) = servers(&runtime, dir.path());
+    for twins in [1, 20] {
+        let mut group = c.benchmark_group(format!("ReportDeviceStatus, {twins} twins"));
+        group.throughput(Throughput::Elements(CALLS.into()));
+        let report = report(twins);
+        for (name, socket) in &sockets {
+            let client =
+                runtime.block_on(async { dmi::connect::manager(socket, Duration::from_secs(10)) });
+            group.bench_function(*name, |bencher| {
+                bencher.iter(|| {
+                    let all = stream::iter(0..CALLS).map(|_| {
+                        let (mut client, report) = (client.clone(), report.clone());
+                        async move { client.report_device_status(report).await.unwrap() }
+                    });
+                    runtime.block_on(all.buffer_unordered(IN_FLIGHT).for_each(async |_| ()));
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// The octets of requests as grpc-go sends them: all but the deadline comes from the table after the first.
+fn requests(authority: &str) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new();
+    let frame = |kind, flags, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    };
+    (0..2)
+        .map(|number| {
+            let timeout = format!("99998{number}u");
+            let block = encoder.encode([
+                (&b":method"[..], &b"POST"[..]),
+                (b":scheme", b"http"),
+                (b":path", b"/v1beta1.DeviceManagerService/ReportDeviceStatus"),
+                (b":authority", authority.as_bytes()),
+                (b"content-type", b"application/grpc"),
+                (b"user-agent", b"grpc-go/1.67.1"),
+                (b"te", b"trailers"),
+                (b"grpc-timeout", timeout.as_bytes()),
+            ]);
+            let preface: &[u8] =
+                if number == 0 { b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" } else { b"" };
+            [preface, &frame(1, 0x4, &block), &frame(0, 0x1, &[0; 120])].concat()
+        })
+        .collect()
+}
+
+fn rewriter(c: &mut Criterion) {
+    let mut group = c.benchmark_group("rewriter, one request");
+    for (name, authority) in [("passes", "localhost"), ("is rewritten", "%2Ftmp%2Fdmi.sock")] {
+        let requests = requests(authority);
+        group.bench_function(format!("first {name}"), |bencher| {
+            bencher.iter(|| {
+                let (mut rewriter, mut out) = (Rewriter::new(), Vec::new());
+                rewriter.feed(&requests[0], &mut out).unwrap();
+                out
+            });
+        });
+        group.bench_function(format!("later {name}"), |bencher| {
+            let (mut rewriter, mut out) = (Rewriter::new(), Vec::new());
+            rewriter.feed(&requests[0], &mut out).unwrap();
+            bencher.iter(|| {
+                out.clear();
+                let passed = rewriter.pass(&requests[1]);
+                rewriter.feed(&requests[1][passed..], &mut out).unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, rewriter, calls);
+criterion_main!(benches);
