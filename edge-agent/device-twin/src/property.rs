@@ -27,7 +27,7 @@ pub struct TwinProperty {
     pub(crate) manifest: Option<Arc<str>>,
     /// Row in the store.
     pub(crate) row: u32,
-    /// When `reported` was last written to the store.
+    /// `received_at` of what the store has in `reported`.
     pub(crate) persisted_at: Timestamp,
 }
 
@@ -57,7 +57,7 @@ pub struct Acknowledged {
     pub code: AckCode,
     /// One line for a person; may be empty.
     pub detail: Box<str>,
-    /// Sample time of the reading that came with it, else when it arrived.
+    /// When it got there: sample time of the reading that came with the code, else when that arrived.
     pub at: Timestamp,
 }
 

@@ -213,6 +213,7 @@ pub(crate) fn acknowledge(
     time: device_model::Timestamp,
 ) -> bool {
     let state = &draft.twin().properties[at];
+    let mut reached_at = time;
     let current = state.desired.as_ref().map(|desired| desired.generation);
     if current != Some(ack.generation) {
         return false;
@@ -221,15 +222,18 @@ pub(crate) fn acknowledge(
         if !known.code.may_become(ack.code) {
             return false;
         }
-        if known.code == ack.code && *known.detail == *ack.detail {
-            return true;
+        if known.code == ack.code {
+            if *known.detail == *ack.detail {
+                return true;
+            }
+            reached_at = known.at;
         }
     }
     draft.desired_side(at).ack = Some(Arc::new(Acknowledged {
         generation: ack.generation,
         code: ack.code,
         detail: ack.detail.as_str().into(),
-        at: time,
+        at: reached_at,
     }));
     true
 }

@@ -186,8 +186,8 @@ fn go_stale(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) -> Option<Tim
     }
     let rev = draft.rev();
     let property = draft.reported_side(at);
-    property.persisted_at = moment.now;
     if let Some(reported) = &mut property.reported {
+        property.persisted_at = reported.received_at;
         (reported.quality, reported.code) = (Quality::Uncertain, QualityCode::Stale);
         reported.pv = rev;
     }

@@ -8,7 +8,7 @@ use device_model::{
 };
 use device_twin::{
     Change, Command, Desire, GivenReading, MemoryStore, Outcome, PropertyReport, Report, Settings,
-    Store, Twin, TwinProperty, Twins, Writer,
+    SqliteStore, Store, Twin, TwinProperty, Twins, Writer,
 };
 
 const PUMP: &str = r#"
@@ -80,6 +80,50 @@ pub fn pump_wanting(speed: &str) -> Arc<Device> {
             &format!("{{name: speed, desired: {{value: \"{speed}\"}}, vis"),
         )
     })
+}
+
+/// A store that can be closed and opened again.
+pub trait Place {
+    type Store: Store;
+    fn open(&mut self) -> Self::Store;
+    fn close(&mut self, store: Self::Store);
+}
+
+/// Maps that outlive their user.
+#[derive(Default)]
+pub struct InMemory(MemoryStore);
+
+impl Place for InMemory {
+    type Store = MemoryStore;
+
+    fn open(&mut self) -> MemoryStore {
+        self.0.clone()
+    }
+
+    fn close(&mut self, store: MemoryStore) {
+        self.0 = store;
+    }
+}
+
+/// A file in a directory of its own.
+pub struct InFile(tempfile::TempDir);
+
+impl InFile {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Place for InFile {
+    type Store = SqliteStore;
+
+    fn open(&mut self) -> SqliteStore {
+        SqliteStore::open(&self.0.path().join("twins.db")).unwrap()
+    }
+
+    fn close(&mut self, store: SqliteStore) {
+        drop(store);
+    }
 }
 
 /// All twins of a test.

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a fixture is public to its tests")]
 
 mod fixture;
+mod model;
 mod path;
 mod rules;
 mod spy;

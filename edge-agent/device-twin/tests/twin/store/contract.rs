@@ -3,47 +3,10 @@
 use device_model::{AckCode, DeviceState, Quality, QualityCode, Reading, Value};
 use device_twin::store::{Confirmed, Object, ObjectKey};
 use device_twin::{
-    Command, Desire, GivenReading, MemoryStore, PropertyReport, Settings, SqliteStore, Store, Uid,
-    Writer,
+    Command, Desire, GivenReading, PropertyReport, Settings, SqliteStore, Store, Uid, Writer,
 };
 
-use crate::fixture::{Bench, at, pump, pump_id, pump_wanting};
-
-/// A store that can be closed and opened again.
-trait Place {
-    type Store: Store;
-    fn open(&mut self) -> Self::Store;
-    fn close(&mut self, store: Self::Store);
-}
-
-#[derive(Default)]
-struct InMemory(MemoryStore);
-
-impl Place for InMemory {
-    type Store = MemoryStore;
-
-    fn open(&mut self) -> MemoryStore {
-        self.0.clone()
-    }
-
-    fn close(&mut self, store: MemoryStore) {
-        self.0 = store;
-    }
-}
-
-struct InFile(tempfile::TempDir);
-
-impl Place for InFile {
-    type Store = SqliteStore;
-
-    fn open(&mut self) -> SqliteStore {
-        SqliteStore::open(&self.0.path().join("twins.db")).unwrap()
-    }
-
-    fn close(&mut self, store: SqliteStore) {
-        drop(store);
-    }
-}
+use crate::fixture::{Bench, InFile, InMemory, Place, at, pump, pump_id, pump_wanting};
 
 fn reopened<P: Place>(place: &mut P, bench: Bench<P::Store>) -> Bench<P::Store> {
     place.close(bench.twins.into_store());
@@ -199,7 +162,7 @@ macro_rules! contract {
         mod sqlite {
             $(#[test]
             fn $name() {
-                super::$name(super::InFile(tempfile::tempdir().unwrap()));
+                super::$name(super::InFile::new());
             })+
         }
     };
