@@ -1,5 +1,8 @@
 //! One cycle of reading, without an agent.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
