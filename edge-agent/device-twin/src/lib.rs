@@ -9,6 +9,7 @@
 //! - each change of a twin raises its revision by exactly one, and is answered only when it is committed;
 //! - a commit that fails changes nothing in memory.
 
+mod batch;
 mod command;
 mod counters;
 mod desire;

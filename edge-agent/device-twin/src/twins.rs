@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use device_model::{DeviceId, Timestamp};
 
+use crate::batch::{Batch, Key};
 use crate::draft::{LAST_VERSION, Moment};
 use crate::load::{self, Loaded, Rows, Tombstones};
 use crate::repeats::Repeats;
 use crate::rows::{Before, difference};
 use crate::store::{Confirmed, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
 use crate::{
-    Answer, Change, ChangeKind, Command, Counters, EventKey, Outcome, Owner, PropertyChange,
-    Rejected, Settings, Twin, Uid,
+    Answer, Change, ChangeKind, Command, Counters, Outcome, Owner, PropertyChange, Rejected,
+    Settings, Twin, Uid,
 };
 
 /// All twins of a node over a store. It has one owner, and no lock.
@@ -32,15 +33,6 @@ pub struct Twins<S> {
     opened_at: Timestamp,
     /// Since when something waits to be synced.
     unsynced_since: Option<Timestamp>,
-}
-
-/// What one batch did so far, to write it or to take it back.
-#[derive(Default)]
-struct Batch {
-    before: HashMap<DeviceId, Before>,
-    tombstones: HashMap<(DeviceId, Option<device_model::PropertyName>), Option<Tombstone>>,
-    events: Vec<(DeviceId, EventKey)>,
-    counters: Counters,
 }
 
 /// Result of one command: the answer, and what to publish.
@@ -398,7 +390,7 @@ impl<S: Store> Twins<S> {
         batch.tombstones.entry(key).or_insert(before);
     }
 
-    fn forget(&mut self, key: (DeviceId, Option<device_model::PropertyName>), batch: &mut Batch) {
+    fn forget(&mut self, key: Key, batch: &mut Batch) {
         if let Some(tombstone) = self.tombstones.remove(&key) {
             batch.tombstones.entry(key).or_insert(Some(tombstone));
         }
@@ -481,22 +473,6 @@ impl<S: Store> Twins<S> {
             self.repeats.take_back(&device, &event);
         }
         self.counters = batch.counters;
-    }
-}
-
-impl Batch {
-    /// Keeps `twin` as it was, the first time.
-    fn touch(&mut self, twin: &Twin) {
-        if !self.before.contains_key(&twin.device.id) {
-            let before = Before::Present(Box::new(twin.clone()));
-            self.before.insert(twin.device.id.clone(), before);
-        }
-    }
-
-    fn touch_parked(&mut self, parked: &StoredTwin) {
-        if !self.before.contains_key(&parked.id) {
-            self.before.insert(parked.id.clone(), Before::Parked(Box::new(parked.clone())));
-        }
     }
 }
 

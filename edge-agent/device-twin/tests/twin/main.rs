@@ -5,6 +5,7 @@
 mod fixture;
 mod model;
 mod path;
+mod published;
 mod rules;
 mod spy;
 mod store;
