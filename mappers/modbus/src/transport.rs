@@ -81,7 +81,7 @@ impl Transport {
         })
     }
 
-    /// Sends `ask` to `unit` and waits for its answer. Not cancel safe: drop the transport with the call.
+    /// Sends `ask` to `unit` and waits for its answer. If the call is dropped, the answer counts as late.
     pub(crate) async fn exchange(
         &mut self,
         unit: &Unit,

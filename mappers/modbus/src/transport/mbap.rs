@@ -26,6 +26,8 @@ pub(crate) struct Mbap<S> {
     transaction: u16,
     /// Ids of requests that were given up; not used again before their answer came.
     owed: VecDeque<u16>,
+    /// A request is on its way out: if the call is dropped then, half of it may be in the stream.
+    sending: bool,
     outbox: Vec<u8>,
     inbox: BytesMut,
     /// Length of the answer that the last exchange returned, still at the front of the inbox.
@@ -42,6 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             quiet_since: Instant::now(),
             transaction: 0,
             owed: VecDeque::new(),
+            sending: false,
             outbox: Vec::with_capacity(260),
             inbox: BytesMut::with_capacity(1024),
             answered: 0,
@@ -59,6 +62,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
         patience: Duration,
         ask: &Ask<'_>,
     ) -> Result<Answer<'_>, NoAnswer> {
+        if self.sending {
+            return Err(NoAnswer::Lost("a call was dropped with half a request sent".into()));
+        }
         self.inbox.advance(std::mem::take(&mut self.answered));
         if !self.pause.is_zero() {
             sleep_until(self.quiet_since + self.pause).await;
@@ -67,7 +73,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
         frame(ask, ModbusProto::TcpUdp, transaction, unit, &mut self.outbox)?;
         let before = self.discarded;
         let answer = timeout(patience, async {
+            self.sending = true;
             self.stream.write_all(&self.outbox).await.map_err(|error| lost("send", &error))?;
+            self.sending = false;
             loop {
                 if let Some(length) = self.answer_to(transaction, unit)? {
                     return Ok(length);

@@ -115,6 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         let longest = FRAMING + ask.answer_length();
         // The kernel takes the bytes at once; the line needs its time for them, both ways.
         let patience_here = patience + self.pace.time_of(self.outbox.len() + longest);
+        // Until the answer is here it is owed, also if this call is dropped on the way.
+        self.settle = SETTLE.max(self.pace.time_of(longest));
+        self.owing.push((unit, Instant::now() + patience_here + owing_time(patience)));
         let answer = timeout(patience_here, async {
             self.stream.write_all(&self.outbox).await.map_err(|error| lost("send", &error))?;
             loop {
@@ -129,6 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         let fault = match answer {
             Ok(Ok(length)) => {
                 self.answered = length;
+                self.owes_nothing(unit);
+                self.settle = Duration::ZERO;
                 return Ok(match ask.judge(&self.inbox[1..length - 2]) {
                     Verdict::Data(data) => Answer::Data(data),
                     Verdict::Done => Answer::Done,
@@ -137,15 +142,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
                 });
             }
             Ok(Err(NoAnswer::Lost(cause))) => return Err(NoAnswer::Lost(cause)),
-            Ok(Err(fault)) => fault,
+            Ok(Err(fault)) => {
+                self.owes_nothing(unit);
+                fault
+            }
             Err(_) if self.inbox.is_empty() => {
-                self.owing.push((unit, self.quiet_since + owing_time(patience)));
                 NoAnswer::Silent(format!("unit {unit} said nothing for {patience:?}"))
             }
-            Err(_) => NoAnswer::Garbled("received half a frame".into()),
+            Err(_) => {
+                self.owes_nothing(unit);
+                NoAnswer::Garbled("received half a frame".into())
+            }
         };
         self.inbox.clear();
-        self.settle = SETTLE.max(self.pace.time_of(longest));
         Err(fault)
     }
 
@@ -176,8 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
 
     /// Drops the frame at the front of the inbox; whoever sent it owes nothing any more.
     fn drop_late(&mut self, length: usize) {
-        let sender = self.inbox[0];
-        self.owing.retain(|(unit, _)| *unit != sender);
+        self.owes_nothing(self.inbox[0]);
         self.discarded += 1;
         self.inbox.advance(length);
     }
@@ -209,10 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         // A broken piece counts as one.
         self.discarded += u64::from(!self.inbox.is_empty());
         self.inbox.clear();
-        self.owing.retain(|(owing, _)| *owing != unit);
+        self.owes_nothing(unit);
         self.settle = Duration::ZERO;
         sleep_until(self.quiet_since + self.pace.gap).await;
         Ok(())
+    }
+
+    fn owes_nothing(&mut self, unit: u8) {
+        self.owing.retain(|(owing, _)| *owing != unit);
     }
 
     /// When the next request to `unit` may go, if nothing comes.

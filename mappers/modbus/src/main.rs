@@ -1,0 +1,123 @@
+//! The Modbus mapper: parse, bind, run, exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use mapper_modbus::ModbusDriver;
+use mapper_sdk::{Mapper, MapperConfig, Metrics};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// Reads and writes Modbus devices for an edge agent: TCP, RTU and RTU over TCP.
+///
+/// Registers with the agent over DMI (edgetwin's or KubeEdge's EdgeCore), gets its devices from there, reports what
+/// they say and writes what is desired of them. Runs until SIGTERM or SIGINT.
+#[derive(Parser)]
+#[command(name = "mapper-modbus", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// KubeEdge's mapper configuration: its sockets and its name
+    #[arg(long, visible_alias = "config", value_name = "FILE", default_value = "config.yaml")]
+    config_file: PathBuf,
+    /// Write counters to this file every 10 s, in Prometheus' text format
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+A configuration:
+  grpc_server:
+    socket_path: /run/edgetwin/modbus.sock   where the agent calls the mapper
+  common:
+    name: modbus-mapper                      unique on this node
+    protocol: modbus                         protocolName of its devices
+    edgecore_sock: /run/edgetwin/dmi.sock    where the agent listens
+
+RUST_LOG=debug shows more. Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or configuration.
+Without an agent: edgetwin mapper run --once. What goes over the wire: edgetwin modbus plan.
+Every option of a device: docs/modbus.md.";
+
+/// Time between two writings of the counters.
+const METRICS_EVERY: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let config = match MapperConfig::load(&arguments.config_file) {
+        Ok(config) => config,
+        Err(error) => {
+            error!("{error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(config, arguments.metrics_file).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: MapperConfig, metrics_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
+    let metrics = mapper.metrics();
+    let stop = CancellationToken::new();
+    let running = mapper.run(stop.clone());
+    tokio::pin!(running);
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        _ = terminate.recv() => {
+            stop.cancel();
+            running.await
+        }
+        _ = interrupt.recv() => {
+            stop.cancel();
+            running.await
+        }
+        () = write_metrics(metrics_file, metrics.clone()) => Ok(()),
+    };
+    info!(
+        reads = metrics.reads.count(),
+        writes = metrics.writes.count(),
+        late = metrics.discarded.count(),
+        reconnects = metrics.reconnects.count(),
+        "stopped"
+    );
+    ended
+}
+
+/// Writes the counters now and then; without a file, waits for ever.
+async fn write_metrics(file: Option<PathBuf>, metrics: Arc<Metrics>) {
+    let Some(file) = file else { return std::future::pending().await };
+    let fresh = file.with_extension("new");
+    let mut ticks = tokio::time::interval(METRICS_EVERY);
+    let mut told = false;
+    loop {
+        ticks.tick().await;
+        let written = async {
+            tokio::fs::write(&fresh, metrics.render()).await?;
+            tokio::fs::rename(&fresh, &file).await
+        };
+        match written.await {
+            Ok(()) => told = false,
+            Err(error) if !told => {
+                warn!(file = %file.display(), %error, "counters not written");
+                told = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
