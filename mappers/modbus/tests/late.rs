@@ -1,5 +1,7 @@
 //! Row 6 of the demands: a late answer is never taken for the next one.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod rig;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Values of every type, against a simulator that shares no code with the mapper.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod rig;
 
 use device_model::{AckCode, QualityCode, Value};
