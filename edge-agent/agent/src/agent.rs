@@ -164,7 +164,9 @@ impl Agent {
             dmi = %addresses.dmi.display(), api = %addresses.api.display(), mqtt,
             manifests = %dir.display(), "agent ready"
         );
+        // In this order: told to stop, the parts end, too.
         let result = tokio::select! {
+            biased;
             () = stop.cancelled() => Ok(()),
             fault = parts.fault() => Err(fault),
             reason = owner.fault() => Err(Error::Part { part: "twins", reason }),

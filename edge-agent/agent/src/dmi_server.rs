@@ -132,7 +132,7 @@ impl DmiServer {
             .is_some_and(|words| headers::lists(words, headers::ACK));
         let acks = if acknowledges { AckSource::Mapper } else { AckSource::Derived };
         let count = twins.len();
-        let origin = self.origin(&twins);
+        let origin = self.origin(&device, &twins);
         let properties = twins.into_iter().map(property_report).collect();
         let report = Report { acks, properties, ..Report::of(id) };
         let answer = self.apply(Command::Report(report), origin).await?;
@@ -195,17 +195,17 @@ impl DmiServer {
     }
 
     /// What the event bus wants to know of a report.
-    fn origin(&self, twins: &[TwinReport]) -> Origin {
+    fn origin(&self, device: &Device, twins: &[TwinReport]) -> Origin {
         if !self.bus {
             return Origin::Unasked;
         }
         let touched = |twin: &TwinReport| {
             let reading = twin.reading.as_ref()?;
-            let actual = reading.value.as_ref().map(ToString::to_string);
-            let name = twin.property.to_string();
             Some(Touched {
-                name,
-                actual: Some(actual.unwrap_or_default()),
+                name: twin.property.to_string(),
+                data_type: device.property(twin.property.as_str())?.data_type,
+                reported: true,
+                actual: reading.value.as_ref().map(ToString::to_string),
                 expected: None,
                 removed: false,
             })

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use device_model::{DeviceId, Timestamp};
+use device_model::{DataType, DeviceId, Timestamp};
 use device_twin::{Change, ChangeKind, PropertyChange, Rejected, Twin};
 use tokio::sync::watch;
 
@@ -48,12 +48,22 @@ pub(crate) enum Origin {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Touched {
     pub(crate) name: String,
+    pub(crate) data_type: DataType,
+    /// Whether it was reported, with a value or with none.
+    pub(crate) reported: bool,
     /// The reported value as text.
     pub(crate) actual: Option<String>,
     /// The desired value as text.
     pub(crate) expected: Option<String>,
     /// Whether the wish was withdrawn.
     pub(crate) removed: bool,
+}
+
+impl Touched {
+    /// Whether there is a value in it.
+    pub(crate) fn says_something(&self) -> bool {
+        self.actual.is_some() || self.expected.is_some()
+    }
 }
 
 /// A request that was refused: a number as in HTTP, and why.

@@ -56,6 +56,8 @@ pub(crate) struct Manifests {
     /// Kept for its watch, which ends with it; none where the system has no watches to give.
     _watcher: Option<notify::RecommendedWatcher>,
     loaded: Definitions,
+    /// Whether the folder was never read.
+    first: bool,
 }
 
 impl Manifests {
@@ -82,6 +84,7 @@ impl Manifests {
             changed,
             _watcher: watcher,
             loaded: Definitions::default(),
+            first: true,
         })
     }
 
@@ -127,8 +130,15 @@ impl Manifests {
         }
         load.sort_by(|a, b| a.id.cmp(&b.id));
         self.catalogue.replace(wanted);
+        // What the store knows of states is of an earlier run; nobody has said anything in this one.
+        let states = match std::mem::replace(&mut self.first, false) {
+            true => load.iter().map(|device| device.id.clone()).collect(),
+            false => Vec::new(),
+        };
         let removals = gone.into_iter().map(Command::Remove);
-        let commands: Vec<_> = removals.chain(load.into_iter().map(Command::Load)).collect();
+        let loads = load.into_iter().map(Command::Load);
+        let lose = (!states.is_empty()).then_some(Command::Lose(states));
+        let commands: Vec<_> = removals.chain(loads).chain(lose).collect();
         for chunk in commands.chunks(CHUNK) {
             let results = self.twins.apply(chunk.to_vec(), Origin::Unasked).await?;
             for (command, result) in chunk.iter().zip(results) {

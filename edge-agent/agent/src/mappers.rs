@@ -277,25 +277,28 @@ impl Mappers {
 
     /// A mapper is gone: nobody knows the state of its devices, until another one has them.
     async fn end(&self, name: &MapperName, why: &str) -> Result<(), Unavailable> {
-        let (lost, moved) = {
+        let lost = {
             let mut registry = self.registry();
-            let Registry { leases, mappers, .. } = &mut *registry;
-            let lost = leases.end(name);
-            if let Some(mapper) = mappers.remove(name) {
+            if let Some(mapper) = registry.mappers.remove(name) {
                 mapper.stop.cancel();
             }
-            let mut moved = 0;
-            for id in &lost {
-                let Some(device) = self.catalogue.device(id) else { continue };
-                if let Some(owner) = leases.assign(id, &device.protocol) {
-                    mappers[&owner].dirty.mark(id);
-                    moved += 1;
-                }
-            }
-            (lost, moved)
+            registry.leases.end(name)
         };
+        // Before anybody else has them: what the next one says of their state must stay.
+        self.twins.apply(vec![Command::Lose(lost.clone())], Origin::Unasked).await?;
+        let mut moved = 0;
+        let mut registry = self.registry();
+        let Registry { leases, mappers, .. } = &mut *registry;
+        for id in &lost {
+            let Some(device) = self.catalogue.device(id) else { continue };
+            if let Some(owner) = leases.assign(id, &device.protocol) {
+                mappers[&owner].dirty.mark(id);
+                moved += 1;
+            }
+        }
+        drop(registry);
         warn!(mapper = %name, devices = lost.len(), moved, why, "mapper gone");
-        self.twins.apply(vec![Command::Lose(lost)], Origin::Unasked).await.map(drop)
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ fn value(property: &PropertyView) -> Option<&str> {
 #[tokio::test]
 async fn a_report_reaches_the_api_and_the_bus() {
     let world = World::with(&[("pump", "")]).await;
-    let mut bus = Bus::join(world.addresses.mqtt.unwrap(), "app").await;
+    let mut bus = Bus::join(world.mqtt(), "app").await;
     let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
     assert_eq!(mapper.devices(), ["pump"]);
     assert_eq!(mapper.answer.model_list.len(), 1);

@@ -94,18 +94,20 @@ impl Receiver {
 
     async fn update(&self, id: DeviceId, update: Update) -> Result<(), Unavailable> {
         let Update { event_id, twins: wishes } = update;
-        let touched = wishes.iter().map(|(name, wish)| touched(name, wish)).collect();
-        let origin = Origin::Update { event_id, touched };
         let Some(twin) = self.twins.twin(&id).await? else {
             let reason = format!("device {id} is not known here");
+            let origin = Origin::Update { event_id, touched: Vec::new() };
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
         };
-        if let Err((code, reason)) = judge(twin.device(), &wishes) {
-            return self
-                .twins
-                .tell(Entry::new(Some(id), origin, now()).refused(code, reason))
-                .await;
-        }
+        let touched = match judge(twin.device(), &wishes) {
+            Ok(touched) => touched,
+            Err((code, reason)) => {
+                let origin = Origin::Update { event_id, touched: Vec::new() };
+                let entry = Entry::new(Some(id), origin, now()).refused(code, reason);
+                return self.twins.tell(entry).await;
+            }
+        };
+        let origin = Origin::Update { event_id, touched };
         let (report, desire) = split(&twin, id.clone(), wishes);
         let mut commands = Vec::with_capacity(2);
         commands.extend(report.map(Command::Report));
@@ -143,16 +145,9 @@ impl Receiver {
     }
 }
 
-fn touched(name: &str, wish: &Wish) -> Touched {
-    let (actual, expected) = match wish {
-        Wish::Remove => (None, None),
-        Wish::Values { actual, expected } => (actual.clone(), expected.clone()),
-    };
-    Touched { name: name.into(), actual, expected, removed: *wish == Wish::Remove }
-}
-
-/// One bad property refuses the whole message.
-fn judge(device: &Device, wishes: &[(String, Wish)]) -> Result<(), (u16, String)> {
+/// What the message says, property by property. One bad property refuses the whole message.
+fn judge(device: &Device, wishes: &[(String, Wish)]) -> Result<Vec<Touched>, (u16, String)> {
+    let mut all = Vec::with_capacity(wishes.len());
     for (name, wish) in wishes {
         let Some(property) = device.property(name) else {
             let known: Vec<_> = device.properties.iter().map(|p| p.name.as_str()).collect();
@@ -162,16 +157,31 @@ fn judge(device: &Device, wishes: &[(String, Wish)]) -> Result<(), (u16, String)
                 format!("{name} is not a property of {}; it has {known}", device.id),
             ));
         };
-        let Wish::Values { actual, expected } = wish else { continue };
-        let parse = |text: &String| {
-            Value::parse(property.data_type, text).map_err(|e| (400, format!("{name}: {e}")))
+        let data_type = property.data_type;
+        let mut touched = Touched {
+            name: name.clone(),
+            data_type,
+            reported: false,
+            actual: None,
+            expected: None,
+            removed: *wish == Wish::Remove,
         };
-        actual.as_ref().map(parse).transpose()?;
-        if let Some(value) = expected.as_ref().map(parse).transpose()? {
-            property.accepts(&value).map_err(|reason| (400, reason))?;
+        if let Wish::Values { actual, expected } = wish {
+            let parse = |text: &String| {
+                Value::parse(data_type, text).map_err(|e| (400, format!("{name}: {e}")))
+            };
+            let actual = actual.as_ref().map(parse).transpose()?;
+            let expected = expected.as_ref().map(parse).transpose()?;
+            if let Some(value) = &expected {
+                property.accepts(value).map_err(|reason| (400, reason))?;
+            }
+            touched.reported = actual.is_some();
+            touched.actual = actual.map(|value| value.to_string());
+            touched.expected = expected.map(|value| value.to_string());
         }
+        all.push(touched);
     }
-    Ok(())
+    Ok(all)
 }
 
 /// What is reported, and what is desired. A desired value beside a reported one that is what is desired already is

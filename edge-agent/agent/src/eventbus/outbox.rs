@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use device_model::{DeviceId, DeviceState, Timestamp};
-use device_twin::{Change, ChangeKind, PropertyChange, Twin};
+use device_twin::{Change, ChangeKind, Twin, TwinProperty};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -113,7 +113,14 @@ impl<B: Broker> Outbox<B> {
                 let to = topic::of(device, UPDATE_RESULT);
                 match &entry.refusal {
                     Some(_) => self.refuse(&to, event_id, entry).await,
-                    None => self.say(&to, || self.result(entry, event_id, touched)).await,
+                    None => {
+                        self.say(&to, || result(entry, event_id, touched)).await;
+                        let told = touched.iter().any(|one| !one.removed && one.says_something());
+                        if told || !entry.changes.is_empty() {
+                            let document = || document(event_id, entry.at, &entry.changes, touched);
+                            self.say(&topic::of(device, DOCUMENT), document).await;
+                        }
+                    }
                 }
             }
             Origin::Get { event_id } => {
@@ -138,50 +145,6 @@ impl<B: Broker> Outbox<B> {
         }
     }
 
-    fn result<'a>(
-        &self,
-        entry: &'a Entry,
-        event_id: &'a str,
-        touched: &'a [Touched],
-    ) -> ResultMessage<'a> {
-        let changed: HashMap<&str, (&Change, &PropertyChange)> = entry
-            .changes
-            .iter()
-            .flat_map(|change| change.properties.iter().map(move |property| (change, property)))
-            .map(|(change, property)| (property.name.as_str(), (change, property)))
-            .collect();
-        let mut twin = BTreeMap::new();
-        for touched in touched {
-            let name = touched.name.as_str();
-            let change = changed.get(name);
-            let words = match change {
-                Some((change, property)) => {
-                    let mut words = TwinWords::typed(data_type(&change.device, &property.name));
-                    let state = property.new.as_ref();
-                    words.actual = state.filter(|_| touched.actual.is_some()).and_then(actual);
-                    words.expected =
-                        state.filter(|_| touched.expected.is_some()).and_then(expected);
-                    words
-                }
-                None => {
-                    let mut words = TwinWords::default();
-                    words.actual = touched.actual.as_deref().map(|text| said(text, entry.at));
-                    words.expected = touched.expected.as_deref().map(|text| said(text, entry.at));
-                    words
-                }
-            };
-            if touched.removed {
-                if change.is_some() {
-                    twin.insert(name, None);
-                }
-            } else if touched.actual.is_some() || touched.expected.is_some() {
-                twin.insert(name, Some(words));
-            }
-        }
-        let revision = entry.changes.last().map(revision_of);
-        ResultMessage { event_id, timestamp: entry.at.as_millis(), twin, revision }
-    }
-
     async fn change(&self, entry: &Entry, change: &Change) {
         let id = &change.device.id;
         let moved = match change.kind {
@@ -195,12 +158,10 @@ impl<B: Broker> Outbox<B> {
         if change.kind == ChangeKind::Removed {
             return;
         }
-        if !change.properties.is_empty() {
-            let event_id = match &entry.origin {
-                Origin::Update { event_id, .. } => event_id.as_str(),
-                _ => "",
-            };
-            self.say(&topic::of(id, DOCUMENT), || document(event_id, entry.at, change)).await;
+        let told = matches!(entry.origin, Origin::Update { .. });
+        if !told && !change.properties.is_empty() {
+            let document = || document("", entry.at, [change], &[]);
+            self.say(&topic::of(id, DOCUMENT), document).await;
         }
         let answered = matches!(entry.origin, Origin::State { .. });
         if let (Some((_, state)), false) = (change.state, answered) {
@@ -310,20 +271,73 @@ impl<B: Broker> Outbox<B> {
     }
 }
 
-fn document<'a>(event_id: &'a str, at: Timestamp, change: &'a Change) -> DocumentMessage<'a> {
-    let twin = change.properties.iter().map(|property| {
-        let data_type = data_type(&change.device, &property.name);
-        let words =
-            |side: &Option<_>| side.as_ref().and_then(|side| TwinWords::of(side, data_type));
-        let both = LastAndCurrent { last: words(&property.old), current: words(&property.new) };
-        (property.name.as_str(), both)
-    });
-    DocumentMessage {
-        event_id,
-        timestamp: at.as_millis(),
-        twin: twin.collect(),
-        revision: Some(revision_of(change)),
+fn result<'a>(entry: &'a Entry, event_id: &'a str, touched: &'a [Touched]) -> ResultMessage<'a> {
+    let mut twin = BTreeMap::new();
+    for touched in touched {
+        let state = newest(entry, &touched.name);
+        if touched.removed {
+            if state.is_some() {
+                twin.insert(touched.name.as_str(), None);
+            }
+        } else if touched.reported || touched.expected.is_some() {
+            let words = match state {
+                Some(state) => TwinWords::sides(
+                    state.filter(|_| touched.expected.is_some()).and_then(expected),
+                    state.filter(|_| touched.reported).and_then(actual),
+                    touched.data_type,
+                ),
+                None => unchanged(touched, entry.at),
+            };
+            twin.insert(touched.name.as_str(), Some(words));
+        }
     }
+    let revision = entry.changes.last().map(revision_of);
+    ResultMessage { event_id, timestamp: entry.at.as_millis(), twin, revision }
+}
+
+/// State of a property after what `entry` changed, if it changed it.
+fn newest<'a>(entry: &'a Entry, name: &str) -> Option<Option<&'a TwinProperty>> {
+    let changes = entry.changes.iter().rev().flat_map(|change| &change.properties);
+    changes.into_iter().find(|one| one.name.as_str() == name).map(|one| one.new.as_ref())
+}
+
+/// What was said of a property that was so already.
+fn unchanged(touched: &Touched, at: Timestamp) -> TwinWords {
+    TwinWords::sides(
+        touched.expected.as_deref().map(|text| said(text, at)),
+        touched.actual.as_deref().map(|text| said(text, at)),
+        touched.data_type,
+    )
+}
+
+/// Before and after of all that changed, and of what was touched without a change.
+fn document<'a>(
+    event_id: &'a str,
+    at: Timestamp,
+    changes: impl IntoIterator<Item = &'a Change>,
+    touched: &'a [Touched],
+) -> DocumentMessage<'a> {
+    let mut twin: BTreeMap<&str, LastAndCurrent> = BTreeMap::new();
+    let mut revision = None;
+    for change in changes {
+        for property in &change.properties {
+            let data_type = data_type(&change.device, &property.name);
+            let words =
+                |side: &Option<_>| side.as_ref().and_then(|side| TwinWords::of(side, data_type));
+            let both = twin
+                .entry(property.name.as_str())
+                .or_insert_with(|| LastAndCurrent { last: words(&property.old), current: None });
+            both.current = words(&property.new);
+        }
+        revision = Some(revision_of(change));
+    }
+    for touched in touched.iter().filter(|one| !one.removed && one.says_something()) {
+        twin.entry(&touched.name).or_insert_with(|| LastAndCurrent {
+            last: Some(unchanged(touched, at)),
+            current: Some(unchanged(touched, at)),
+        });
+    }
+    DocumentMessage { event_id, timestamp: at.as_millis(), twin, revision }
 }
 
 /// A document of everything, as nobody knows what was before.

@@ -111,16 +111,15 @@ pub(super) struct Revision {
 }
 
 /// One property.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct TwinWords {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) expected: Option<ValueWords>,
+    expected: Option<ValueWords>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) actual: Option<ValueWords>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    optional: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<TypeWords>,
+    actual: Option<ValueWords>,
+    /// Always: what a model defines need not have a value.
+    optional: bool,
+    metadata: TypeWords,
 }
 
 /// One side of it.
@@ -167,17 +166,17 @@ impl TwinWords {
     pub(super) fn of(state: &TwinProperty, data_type: DataType) -> Option<Self> {
         let expected = expected(state);
         let actual = actual(state);
-        (expected.is_some() || actual.is_some()).then(|| Self {
-            expected,
-            actual,
-            ..Self::typed(data_type)
-        })
+        (expected.is_some() || actual.is_some()).then(|| Self::sides(expected, actual, data_type))
     }
 
-    /// Neither side.
-    pub(super) fn typed(data_type: DataType) -> Self {
-        let metadata = Some(TypeWords { data_type: data_type.lower() });
-        Self { expected: None, actual: None, optional: Some(true), metadata }
+    /// These sides.
+    pub(super) fn sides(
+        expected: Option<ValueWords>,
+        actual: Option<ValueWords>,
+        data_type: DataType,
+    ) -> Self {
+        let metadata = TypeWords { data_type: data_type.lower() };
+        Self { expected, actual, optional: true, metadata }
     }
 }
 
@@ -298,7 +297,7 @@ mod tests {
     fn text_is_escaped_as_go_does_and_keys_are_sorted() {
         let twin = ["z<", "a&b"]
             .into_iter()
-            .map(|name| (name, Some(TwinWords::typed(DataType::Int))))
+            .map(|name| (name, Some(TwinWords::sides(None, None, DataType::Int))))
             .collect();
         let message = ResultMessage { event_id: "é>\n", timestamp: 5, twin, revision: None };
         assert_eq!(

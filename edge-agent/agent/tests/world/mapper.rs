@@ -30,10 +30,14 @@ pub(crate) enum Heard {
     Removed(String),
 }
 
+/// Metadata of a reported value.
+pub(crate) type Words<'a> = &'a [(&'a str, &'a str)];
+
 pub(crate) struct FakeMapper {
     pub(crate) client: DeviceManagerServiceClient<Channel>,
     pub(crate) heard: mpsc::Receiver<Heard>,
     pub(crate) token: Option<String>,
+    pub(crate) socket: std::path::PathBuf,
     pub(crate) answer: MapperRegisterResponse,
     name: String,
     address: String,
@@ -69,6 +73,7 @@ impl FakeMapper {
             answer: MapperRegisterResponse::default(),
             name: name.into(),
             address: socket.to_str().unwrap().into(),
+            socket,
             ours,
             stop,
             tasks,
@@ -120,7 +125,7 @@ impl FakeMapper {
     pub(crate) async fn report(
         &mut self,
         device: &str,
-        values: &[(&str, &str, &[(&str, &str)])],
+        values: &[(&str, &str, Words<'_>)],
     ) -> Result<(), Status> {
         let twins = values
             .iter()

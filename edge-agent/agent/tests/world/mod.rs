@@ -7,7 +7,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use edge_agent::api::view::{DeviceView, ErrorView};
+use edge_agent::api::view::{DeviceView, ErrorView, Event};
 use edge_agent::{Addresses, Agent, AgentConfig, Error};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -15,6 +15,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -99,7 +100,48 @@ impl World {
     /// Stops it and starts it again over the same directory.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.restart_stopped().await;
+    }
+
+    /// Starts it again after [`World::stop`].
+    pub(crate) async fn restart_stopped(&mut self) {
         (self.addresses, self.stop, self.tasks) = run(self.config.clone()).await;
+    }
+
+    /// Follows `/v1/events`; the stream ends with the first half.
+    pub(crate) async fn events(&self, query: &str) -> (JoinSet<()>, mpsc::Receiver<Event>) {
+        let stream = UnixStream::connect(&self.addresses.api).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let request = Request::builder()
+            .uri(format!("/v1/events{query}"))
+            .header("host", "agent")
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // A stream that we leave, or that the agent ends, is fine here.
+            let _ = connection.await;
+        });
+        let mut body = sender.send_request(request).await.unwrap().into_body();
+        let (tell, events) = mpsc::channel(1024);
+        tasks.spawn(async move {
+            let _sender = sender;
+            let mut text = String::new();
+            while let Some(Ok(frame)) = body.frame().await {
+                let Ok(data) = frame.into_data() else { continue };
+                text.push_str(std::str::from_utf8(&data).unwrap());
+                while let Some((event, rest)) = text.split_once("\n\n") {
+                    for line in event.lines() {
+                        if let Some(json) = line.strip_prefix("data: ") {
+                            tell.send(serde_json::from_str(json).unwrap()).await.unwrap();
+                        }
+                    }
+                    text = rest.to_owned();
+                }
+            }
+        });
+        (tasks, events)
     }
 
     pub(crate) fn write(&self, file: &str, text: &str) {
@@ -112,6 +154,11 @@ impl World {
 
     pub(crate) fn remove(&self, file: &str) {
         std::fs::remove_file(self.config.manifests.dir.join(file)).unwrap();
+    }
+
+    /// Where the broker listens.
+    pub(crate) fn mqtt(&self) -> std::net::SocketAddr {
+        self.addresses.mqtt.unwrap()
     }
 
     /// One device as the API shows it.

@@ -1,0 +1,208 @@
+//! What mappers may say, and what becomes of them.
+
+mod world;
+
+use std::time::Duration;
+
+use device_model::DeviceState;
+use dmi::proto::{MapperRegisterRequest, ReportDeviceStatusRequest, Twin, TwinProperty};
+use edge_agent::config::Span;
+use futures::future::join_all;
+use tonic::Code;
+use world::mapper::{FakeMapper, Heard};
+use world::{World, eventually, within};
+
+fn reported(device: &edge_agent::api::view::DeviceView, property: &str) -> Option<String> {
+    device.property(property)?.reported.as_ref()?.value.clone()
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_named_and_harms_neither_its_neighbours_nor_other_devices() {
+    let world = World::with(&[("pump", ""), ("fan", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    mapper.report("fan", &[("speed", "7", &[])]).await.unwrap();
+    let refused = mapper
+        .report(
+            "pump",
+            &[("speed", "fast", &[]), ("temperature", "20.5", &[]), ("colour", "red", &[])],
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let said = refused.message();
+    assert!(said.contains("reportedDevice.twins[0].reported.value = \"fast\""), "{said}");
+    assert!(said.contains("reportedDevice.twins[2].propertyName = \"colour\""), "{said}");
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!(reported(&pump, "temperature").as_deref(), Some("20.5"));
+    assert_eq!(reported(&pump, "speed"), None);
+    let fan = world.device("fan").await.unwrap();
+    assert_eq!((fan.rev, reported(&fan, "speed").as_deref()), (2, Some("7")));
+}
+
+#[tokio::test]
+async fn nil_members_and_unknown_devices_are_answered_with_the_field() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::old(&world.addresses.dmi, "mapper").await;
+    let nobody = MapperRegisterRequest { with_data: true, mapper: None };
+    let refused = mapper.client.mapper_register(nobody).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().starts_with("mapper: missing"), "{}", refused.message());
+
+    let request = ReportDeviceStatusRequest {
+        device_name: "pump".into(),
+        device_namespace: "demo".into(),
+        reported_device: None,
+    };
+    let refused = mapper.client.report_device_status(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("reportedDevice.twins"), "{}", refused.message());
+
+    let bare = Twin { property_name: "speed".into(), observed_desired: None, reported: None };
+    let refused = mapper.report_twins("pump", vec![bare]).await.unwrap_err();
+    assert!(refused.message().contains("twins[0].reported"), "{}", refused.message());
+
+    let lone = Twin {
+        property_name: "speed".into(),
+        observed_desired: None,
+        reported: Some(TwinProperty { value: "9".into(), ..TwinProperty::default() }),
+    };
+    mapper.report_twins("pump", vec![lone]).await.unwrap();
+    assert_eq!(reported(&world.device("pump").await.unwrap(), "speed").as_deref(), Some("9"));
+
+    let refused = mapper.report("lost", &[("speed", "1", &[])]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("demo/lost"), "{}", refused.message());
+    let refused = mapper.state("pump", "sleepy").await.unwrap_err();
+    assert!(refused.message().starts_with("state = \"sleepy\""), "{}", refused.message());
+}
+
+#[tokio::test]
+async fn a_dead_mapper_leaves_unknown_devices_that_another_one_takes_over() {
+    let world = World::with(&[("pump", ""), ("fan", "")]).await;
+    let mut first = FakeMapper::ours(&world.addresses.dmi, "first").await;
+    assert_eq!(first.devices(), ["fan", "pump"]);
+    first.state("pump", "online").await.unwrap();
+    let mut second = FakeMapper::ours(&world.addresses.dmi, "second").await;
+    assert_eq!(second.devices(), Vec::<String>::new(), "they are the first's as long as it lives");
+    let denied = second.report("pump", &[("speed", "1", &[])]).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+
+    // The agent must have seen its socket once to miss it.
+    eventually("a look at the mapper's socket", async || {
+        world.device("pump").await.ok().filter(|device| device.mapper.as_deref() == Some("first"))
+    })
+    .await;
+    let begin = std::time::Instant::now();
+    first.kill().await;
+    let pump = world.until("pump", |device| device.mapper.as_deref() == Some("second")).await;
+    assert_eq!(pump.state, DeviceState::Unknown);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    let mut heard = vec![second.hear().await, second.hear().await, second.hear().await];
+    heard.sort_by_key(|heard| format!("{heard:?}"));
+    assert_eq!(
+        heard,
+        [
+            Heard::Model("pump".into()),
+            Heard::Registered("fan".into(), None),
+            Heard::Registered("pump".into(), None),
+        ]
+    );
+    second.report("pump", &[("speed", "1", &[])]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_silence_and_its_token_with_it() {
+    let world = World::start(&[("pump", "")], |config| {
+        config.devices.lease_ttl = Span::millis(300);
+    })
+    .await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    mapper.state("pump", "online").await.unwrap();
+    world.until("pump", |device| device.mapper.is_none()).await;
+    let refused = mapper.report("pump", &[("speed", "1", &[])]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    mapper.register().await.unwrap();
+    assert_eq!(mapper.devices(), ["pump"]);
+    mapper.report("pump", &[("speed", "1", &[])]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_mapper_renews_with_an_empty_registration() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let request = mapper.request(MapperRegisterRequest { with_data: false, mapper: None });
+    let answer = mapper.client.mapper_register(request).await.unwrap().into_inner();
+    assert!(answer.device_list.is_empty() && answer.model_list.is_empty());
+    mapper.token = Some("forged".into());
+    let request = mapper.request(MapperRegisterRequest { with_data: false, mapper: None });
+    let refused = mapper.client.mapper_register(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_said_and_nothing_accepted_is_lost() {
+    let world = World::start(&[("pump", "")], |config| config.devices.queue = 1).await;
+    let mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let calls = (0..400).map(|number: u32| {
+        let mut client = mapper.client.clone();
+        let twin = Twin {
+            property_name: "note".into(),
+            observed_desired: None,
+            reported: Some(TwinProperty { value: number.to_string(), ..TwinProperty::default() }),
+        };
+        let request = mapper.request(ReportDeviceStatusRequest {
+            device_name: "pump".into(),
+            device_namespace: "demo".into(),
+            reported_device: Some(dmi::proto::DeviceStatus {
+                twins: vec![twin],
+                ..dmi::proto::DeviceStatus::default()
+            }),
+        });
+        async move { client.report_device_status(request).await }
+    });
+    let answers = within("400 calls", join_all(calls)).await;
+    let accepted = answers.iter().filter(|answer| answer.is_ok()).count();
+    for refused in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    }
+    assert!(accepted > 0 && accepted < 400, "{accepted} accepted");
+    let device = world.device("pump").await.unwrap();
+    assert_eq!(device.rev, u64::try_from(accepted).unwrap() + 1, "each accepted one is a revision");
+}
+
+#[tokio::test]
+async fn a_missed_call_is_made_again() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    // Out of reach for one moment: the socket's name is gone, the mapper lives.
+    let hidden = mapper.socket.with_extension("hidden");
+    std::fs::rename(&mapper.socket, &hidden).unwrap();
+    let (status, _) = world.set("pump", "", r#"{"properties":{"speed":{"value":"5"}}}"#).await;
+    assert_eq!(status, 200);
+    eventually("a call that fails", async || {
+        let (_, text) = world.request(hyper::Method::GET, "/metrics", "").await;
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let line = text.lines().find(|line| line.starts_with("edgetwin_mapper_failures_total"))?;
+        (!line.ends_with(" 0")).then_some(())
+    })
+    .await;
+    std::fs::rename(&hidden, &mapper.socket).unwrap();
+    let heard = mapper.hear().await;
+    assert_eq!(heard, Heard::Updated("pump".into(), Some(("5".into(), "1".into()))));
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_the_mapper_that_answers() {
+    let world = World::with(&[]).await;
+    let mut first = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let info = dmi::proto::MapperInfo {
+        name: "mapper".into(),
+        protocol: "test".into(),
+        address: b"/nowhere.sock".to_vec(),
+        ..dmi::proto::MapperInfo::default()
+    };
+    let twice = MapperRegisterRequest { with_data: true, mapper: Some(info) };
+    let refused = first.client.mapper_register(twice).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert!(refused.message().contains("another name"), "{}", refused.message());
+}

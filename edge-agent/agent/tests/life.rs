@@ -1,0 +1,164 @@
+//! Folder, restart and end.
+
+mod world;
+
+use std::time::Duration;
+
+use edge_agent::api::view::DeviceView;
+use world::mapper::{FakeMapper, Heard};
+use world::{World, device, eventually};
+
+fn desired(view: &DeviceView) -> Option<(String, u64)> {
+    let desired = view.property("speed")?.desired.as_ref()?;
+    Some((desired.value.clone(), desired.version.0))
+}
+
+#[tokio::test]
+async fn folder_and_api_are_equal_writers_and_a_set_survives_a_restart() {
+    let mut world = World::with(&[("pump", "100")]).await;
+    assert_eq!(desired(&world.device("pump").await.unwrap()), Some(("100".into(), 1)));
+    let (status, answer) =
+        world.set("pump", "", r#"{"properties":{"speed":{"value":"200"}}}"#).await;
+    assert_eq!((status, &answer["properties"]["speed"]["version"]), (200, &2.into()));
+    // The same text once more is no new wish, a new text is.
+    world.write("pump.yaml", &device("pump", "100").replace("port: 1", "port: 2"));
+    world.write("fan.yaml", &device("fan", ""));
+    world.until("fan", |_| true).await;
+    assert_eq!(desired(&world.device("pump").await.unwrap()), Some(("200".into(), 2)));
+    world.restart().await;
+    assert_eq!(desired(&world.device("pump").await.unwrap()), Some(("200".into(), 2)));
+    world.write("pump.yaml", &device("pump", "300"));
+    let pump = world.until("pump", |view| desired(view) == Some(("300".into(), 3))).await;
+    assert_eq!(pump.property("speed").unwrap().desired.as_ref().unwrap().writer, "manifest");
+}
+
+#[tokio::test]
+async fn the_folder_decides_what_there_is() {
+    let world = World::with(&[("pump", "1"), ("fan", "1")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    world.write("valve.yaml", &device("valve", "3"));
+    assert_eq!(
+        mapper.hear().await,
+        Heard::Registered("valve".into(), Some(("3".into(), "1".into())))
+    );
+    world.write("pump.yaml", &device("pump", "2"));
+    assert_eq!(mapper.hear().await, Heard::Updated("pump".into(), Some(("2".into(), "2".into()))));
+    world.remove("fan.yaml");
+    assert_eq!(mapper.hear().await, Heard::Removed("fan".into()));
+    assert_eq!(world.device("fan").await.unwrap_err().code, 404);
+
+    world.write("pump.yaml", "kind: [");
+    let ready = eventually("the broken file to be told", async || {
+        let (_, body) = world.request(hyper::Method::GET, "/readyz", "").await;
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (body["status"] == "degraded").then_some(body)
+    })
+    .await;
+    assert_eq!(ready["problems"][0]["file"], "pump.yaml");
+    assert_eq!(desired(&world.device("pump").await.unwrap()), Some(("2".into(), 2)));
+    world.write("pump.yaml", &device("pump", "4"));
+    assert_eq!(mapper.hear().await, Heard::Updated("pump".into(), Some(("4".into(), "3".into()))));
+}
+
+#[tokio::test]
+async fn a_device_whose_file_went_while_the_agent_was_off_is_gone() {
+    let mut world = World::with(&[("pump", "1"), ("fan", "1")]).await;
+    world.stop().await;
+    world.remove("fan.yaml");
+    world.write("broken.yaml", "kind: [");
+    let mut world = restarted(world).await;
+    // The broken file may hold it, so nothing is thrown away yet.
+    world.remove("broken.yaml");
+    world.write("valve.yaml", &device("valve", ""));
+    world.until("valve", |_| true).await;
+    world.write("fan.yaml", &device("fan", ""));
+    let fan = world.until("fan", |_| true).await;
+    assert_eq!(fan.property("speed").unwrap().desired, None, "a new life");
+    world.stop().await;
+}
+
+async fn restarted(mut world: World) -> World {
+    world.restart_stopped().await;
+    world
+}
+
+#[tokio::test]
+async fn it_stops_within_two_seconds_with_everybody_connected() {
+    let mut world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let _bus = world::bus::Bus::join(world.mqtt(), "app").await;
+    let (stream, mut events) = world.events("?snapshot=true").await;
+    let first = events.recv().await.unwrap();
+    assert_eq!((first.device.name(), first.state.as_str()), ("pump", "unknown"));
+    mapper.report("pump", &[("speed", "77", &[])]).await.unwrap();
+    mapper.state("pump", "online").await.unwrap();
+    let took = world.stop().await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    drop(stream);
+    for socket in [&world.addresses.dmi, &world.addresses.api] {
+        assert!(!socket.exists(), "{}", socket.display());
+    }
+    world.restart_stopped().await;
+    let pump = world.device("pump").await.unwrap();
+    let speed = pump.property("speed").unwrap().reported.as_ref().unwrap();
+    assert_eq!(speed.value.as_deref(), Some("77"));
+    assert_eq!(pump.state.as_str(), "unknown", "no mapper has said anything since");
+}
+
+#[tokio::test]
+async fn events_can_be_taken_up_where_they_were_left() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let (stream, mut events) = world.events("").await;
+    mapper.report("pump", &[("speed", "1", &[])]).await.unwrap();
+    let first = events.recv().await.unwrap();
+    assert_eq!(first.reported.as_deref(), Some("1"));
+    drop(stream);
+    mapper.report("pump", &[("speed", "2", &[])]).await.unwrap();
+    mapper.report("pump", &[("speed", "3", &[])]).await.unwrap();
+    let (_stream, mut events) = world.events(&format!("?since={}", first.id)).await;
+    let next = [events.recv().await.unwrap(), events.recv().await.unwrap()];
+    assert_eq!(next.map(|event| event.reported.unwrap()), ["2", "3"]);
+    let (_stream, mut events) = world.events("?since=1").await;
+    let snapshot = events.recv().await.unwrap();
+    assert_eq!(
+        snapshot.kind,
+        edge_agent::api::view::EventKind::Added,
+        "what was missed is made good"
+    );
+}
+
+#[tokio::test]
+async fn wrong_requests_are_answered_with_field_and_remedy() {
+    let world = World::with(&[("pump", "")]).await;
+    for (body, code, field) in [
+        ("{", 400, ""),
+        (r#"{"properties":{}}"#, 400, "properties"),
+        (r#"{"properties":{"speed":{"value":[1]}}}"#, 400, "properties.speed.value"),
+        (r#"{"properties":{"speed":{"value":"99999"}}}"#, 400, "properties.speed.value"),
+        (r#"{"properties":{"temperature":{"value":"1"}}}"#, 403, "properties.temperature.value"),
+        (r#"{"properties":{"colour":{"value":"1"}}}"#, 404, ""),
+        (r#"{"properties":{"speed":{"value":"1"}},"ifVersion":7}"#, 409, ""),
+    ] {
+        let (status, answer) = world.set("pump", "", body).await;
+        assert_eq!((status, answer["field"].as_str()), (code, Some(field)), "{body}: {answer}");
+        assert!(!answer["message"].as_str().unwrap().is_empty(), "{answer}");
+    }
+    let (status, answer) =
+        world.set("pump", "?wait=5", r#"{"properties":{"speed":{"value":"1"}}}"#).await;
+    assert_eq!((status, answer["field"].as_str()), (400, Some("wait")));
+    let (status, answer) =
+        world.set("pump", "?wait=50ms", r#"{"properties":{"speed":{"value":"1"}}}"#).await;
+    assert_eq!((status, &answer["timedOut"]), (200, &true.into()));
+    assert_eq!(world.device("lost").await.unwrap_err().code, 404);
+    assert_eq!(world.request(hyper::Method::GET, "/v2", "").await.0, 404);
+    assert_eq!(world.request(hyper::Method::DELETE, "/v1/devices", "").await.0, 405);
+}
+
+#[tokio::test]
+async fn a_second_agent_is_refused_and_a_dead_ones_sockets_are_taken() {
+    let world = World::with(&[]).await;
+    let error = edge_agent::Agent::bind(world.config.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("another"), "{error}");
+    drop(world);
+}
