@@ -3,9 +3,12 @@
 mod completions;
 mod config;
 mod describe;
-mod get;
+pub(crate) mod get;
+mod mapper;
+mod modbus;
 mod run;
 mod set;
+mod simulate;
 mod version;
 mod watch;
 
@@ -14,6 +17,7 @@ use std::future::Future;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::demo;
 use crate::outcome::{EXIT_CODES, Outcome};
 
 /// A device plane for edge gateways: mappers, device twins and a slim agent.
@@ -31,6 +35,7 @@ pub(crate) struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(demo::DemoArgs),
     Run(run::RunArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -38,6 +43,12 @@ pub(crate) enum Command {
     Describe(describe::DescribeArgs),
     Set(set::SetArgs),
     Watch(watch::WatchArgs),
+    #[command(subcommand)]
+    Mapper(mapper::MapperCommand),
+    #[command(subcommand)]
+    Simulate(simulate::SimulateCommand),
+    #[command(subcommand)]
+    Modbus(modbus::ModbusCommand),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -48,12 +59,16 @@ pub(crate) enum Command {
 /// What kept it from its work.
 pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Demo(args) => on_all_cores(demo::run(args)),
         Command::Run(args) => on_all_cores(run::run(args)),
         Command::Config(command) => config::run(&command),
         Command::Get(args) => on_one_core(get::run(args)),
         Command::Describe(args) => on_one_core(describe::run(args)),
         Command::Set(args) => on_one_core(set::run(args)),
         Command::Watch(args) => on_one_core(watch::run(args)),
+        Command::Mapper(command) => on_all_cores(mapper::run(command)),
+        Command::Simulate(command) => on_all_cores(simulate::run(command)),
+        Command::Modbus(command) => modbus::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Version(args) => version::run(&args),
     }

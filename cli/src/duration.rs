@@ -12,7 +12,16 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from(span).map_err(|_| "it must not be negative".to_owned())
 }
 
-/// An age or a time taken, short: `85 ms`, `3.2 s`, `45 s`, `12 min`, `3 h`, `5 d`.
+/// An age, in steps that do not flicker: `0.4 s`, and from 10 s on as [`short`].
+pub(crate) fn age(span: Duration) -> String {
+    if span < Duration::from_secs(10) {
+        format!("{:.1} s", span.as_secs_f64())
+    } else {
+        short(span)
+    }
+}
+
+/// A time taken, short: `85 ms`, `3.2 s`, `45 s`, `12 min`, `3 h`, `5 d`.
 pub(crate) fn short(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
@@ -41,6 +50,8 @@ mod tests {
     #[test]
     fn ages_are_short() {
         let text = |millis| short(Duration::from_millis(millis));
+        assert_eq!(age(Duration::from_millis(85)), "0.1 s");
+        assert_eq!(age(Duration::from_millis(45_900)), "45 s");
         assert_eq!(text(85), "85 ms");
         assert_eq!(text(3_210), "3.2 s");
         assert_eq!(text(45_900), "45 s");

@@ -5,8 +5,10 @@
 
 mod client;
 mod commands;
+mod demo;
 mod duration;
 mod logging;
+mod manifests;
 mod outcome;
 mod output;
 mod place;

@@ -9,15 +9,13 @@ use device_model::{DeviceState, Quality, QualityCode};
 use edge_agent::api::view::AckView;
 use serde::Serialize;
 
-/// The form of the output.
+/// The form of the output: a table for people, JSON and YAML for programs. Streams print one item at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // No doc comments: the help lists the names on one line then.
     #[default]
     Table,
-    /// For programs; streams print one object a line.
     Json,
-    /// For programs and people; streams print one document each.
     Yaml,
 }
 
@@ -92,11 +90,17 @@ pub(crate) fn table(headings: &[&str]) -> Table {
             table.set_width(width);
         }
     }
-    table.set_header(
-        headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)),
+    let mut header = Row::from(
+        headings
+            .iter()
+            .map(|heading| Cell::new(heading).add_attribute(Attribute::Bold))
+            .collect::<Vec<_>>(),
     );
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    header.max_height(1);
+    table.set_header(header);
+    let last = headings.len().saturating_sub(1);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if index == last { 0 } else { 2 }));
     }
     table
 }

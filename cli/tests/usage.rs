@@ -1,5 +1,7 @@
 //! The command line as a user meets it without an agent: help, wrong usage, errors, forms of output.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

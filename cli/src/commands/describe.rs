@@ -6,7 +6,7 @@ use device_model::{Access, Timestamp};
 use edge_agent::api::view::{DeviceView, PropertyView};
 
 use crate::client::{Client, ConnectArgs};
-use crate::duration::short;
+use crate::duration::age;
 use crate::outcome::Outcome;
 use crate::output::{OutputArgs, print, with_unit};
 
@@ -74,8 +74,8 @@ fn describe_property(text: &mut String, property: &PropertyView, now: Timestamp)
         line(text, 4, "Reported", &value.unwrap_or_else(|| "no value yet".into()));
         let quality = format!("{}: {}", reported.quality, reported.code.meaning());
         line(text, 4, "Quality", &quality);
-        let age = short(now.since(reported.sample_time));
-        line(text, 4, "Sampled", &format!("{} ({age} ago)", reported.sample_time));
+        let sampled = reported.sample_time;
+        line(text, 4, "Sampled", &format!("{sampled} ({} ago)", age(now.since(sampled))));
         if let Some(time) = reported.source_time {
             line(text, 4, "Device time", &time.to_string());
         }

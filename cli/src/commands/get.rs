@@ -4,7 +4,7 @@ use device_model::Timestamp;
 use edge_agent::api::view::{DeviceList, DeviceView, PropertyView};
 
 use crate::client::{Client, ConnectArgs};
-use crate::duration::short;
+use crate::duration::age;
 use crate::outcome::Outcome;
 use crate::output::{
     OutputArgs, ack_cell, add, faint, print, quality_cell, state_cell, table, text, with_unit,
@@ -64,7 +64,7 @@ fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
                 device.mapper.as_deref().unwrap_or("none").into(),
                 device.properties.len().into(),
                 format!("{in_sync}/{}", wanted.count()).into(),
-                newest.map_or_else(|| faint("never"), |at| short(now.since(at)).into()),
+                newest.map_or_else(|| faint("never"), |at| age(now.since(at)).into()),
             ],
         );
     }
@@ -73,14 +73,15 @@ fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
 
 /// One row for each property of `device`.
 pub(crate) fn properties_table(device: &DeviceView, now: Timestamp) -> String {
-    let mut rows = table(&["PROPERTY", "DESIRED", "REPORTED", "QUALITY", "AGE", "ACKNOWLEDGEMENT"]);
+    let mut rows = table(&["PROPERTY", "DESIRED", "REPORTED", "QUALITY", "AGE", "ACKNOWLEDGED"]);
     for property in &device.properties {
         add(&mut rows, property_cells(property, now));
     }
     text(&rows)
 }
 
-fn property_cells(property: &PropertyView, now: Timestamp) -> Vec<comfy_table::Cell> {
+/// Desired to acknowledgement of one property, after its name.
+pub(crate) fn property_cells(property: &PropertyView, now: Timestamp) -> Vec<comfy_table::Cell> {
     let desired = property.desired.as_ref().map_or("", |desired| &desired.value);
     let mut cells = vec![(&property.name).into(), desired.into()];
     match &property.reported {
@@ -91,7 +92,7 @@ fn property_cells(property: &PropertyView, now: Timestamp) -> Vec<comfy_table::C
                 None => faint("-"),
             },
             quality_cell(reported.quality, reported.code),
-            short(now.since(reported.sample_time)).into(),
+            age(now.since(reported.sample_time)).into(),
         ]),
     }
     cells.push(ack_cell(property.ack.as_ref()));

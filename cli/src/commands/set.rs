@@ -129,7 +129,8 @@ impl Progress {
         let properties = std::mem::take(&mut self.answer.properties);
         for (name, accepted) in &properties {
             if let Some(ack) = &accepted.ack {
-                self.say_ack(name, ack)?;
+                // The same value was wanted before, and this became of it.
+                self.say_line(name, &format!("already {}", with_detail(&ack.word, ack)))?;
             }
         }
         self.answer.properties = properties;
@@ -246,6 +247,10 @@ impl Progress {
     fn unit(&self, name: &str) -> &str {
         self.device.property(name).map_or("", |property| &property.unit)
     }
+}
+
+fn with_detail(text: &str, ack: &AckView) -> String {
+    if ack.detail.is_empty() { text.to_owned() } else { format!("{text}: {}", ack.detail) }
 }
 
 fn is_settled(accepted: &AcceptedView) -> bool {
