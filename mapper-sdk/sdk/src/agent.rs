@@ -34,6 +34,8 @@ pub(crate) struct Registration {
     pub(crate) peer: Peer,
     pub(crate) lease: Option<MetadataValue<Ascii>>,
     pub(crate) ttl: Option<Duration>,
+    /// The agent is another process than before, or may have forgotten what it was told.
+    pub(crate) fresh: bool,
 }
 
 /// What to do about a call that the agent did not take.
@@ -151,11 +153,14 @@ fn dress(metadata: &mut MetadataMap, registration: Option<&Registration>) {
 }
 
 impl Registration {
-    pub(crate) fn read(number: u64, metadata: &MetadataMap) -> Self {
+    pub(crate) fn read(number: u64, metadata: &MetadataMap, new_process: bool) -> Self {
         let word = |key| metadata.get(key).and_then(|value| value.to_str().ok());
+        let peer = Peer::from_capabilities(word(headers::CAPABILITIES));
         Self {
             number,
-            peer: Peer::from_capabilities(word(headers::CAPABILITIES)),
+            peer,
+            // Our agent is registered with anew only when it forgot the lease.
+            fresh: new_process || peer == Peer::Edgetwin,
             lease: metadata.get(headers::LEASE).cloned(),
             ttl: word(headers::LEASE_TTL_MS)
                 .and_then(|text| text.parse().ok())

@@ -282,6 +282,7 @@ impl<D: Driver> Endpoint<D> {
                     self.unreachable(seat, &Cause::from("the wire is down")).await;
                 }
                 self.want_all(seat, origin, doubtful).await;
+                self.tell_state(seat, None).await;
                 Some(seat)
             }
         }

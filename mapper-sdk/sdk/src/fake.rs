@@ -41,6 +41,10 @@ pub(crate) struct Plant {
     /// How long a silent unit is waited for.
     pub(crate) patience: Duration,
     pub(crate) log: Vec<(Instant, Event)>,
+    /// The next read is answered too late.
+    pub(crate) delay_one: bool,
+    /// A late answer is taken for the next one.
+    pub(crate) sloppy: bool,
     busy: BTreeSet<String>,
 }
 
@@ -86,6 +90,7 @@ impl Fake {
 pub(crate) struct FakeSession {
     fake: Fake,
     line: String,
+    late: Option<Vec<ReadResult>>,
 }
 
 impl Driver for Fake {
@@ -119,7 +124,7 @@ impl Driver for Fake {
         }
         self.plant().cut = false;
         self.plant().busy.remove(line);
-        Ok(FakeSession { fake: self.clone(), line: line.clone() })
+        Ok(FakeSession { fake: self.clone(), line: line.clone(), late: None })
     }
 }
 
@@ -167,8 +172,14 @@ impl Session for FakeSession {
         group: &[&String],
     ) -> Result<Vec<ReadResult>, SessionFault> {
         self.fake.note(Event::Read(*unit, group.iter().map(|name| (*name).clone()).collect()));
+        let results: Vec<_> = group.iter().map(|name| self.value(*unit, name)).collect();
+        if std::mem::take(&mut self.fake.plant().delay_one) {
+            self.late = Some(results).filter(|_| self.fake.plant().sloppy);
+            return Err(SessionFault::silent("time-out"));
+        }
         self.exchange(*unit).await?;
-        Ok(group.iter().map(|name| self.value(*unit, name)).collect())
+        let results = group.iter().map(|name| self.value(*unit, name)).collect();
+        Ok(self.late.take().unwrap_or(results))
     }
 
     async fn write(

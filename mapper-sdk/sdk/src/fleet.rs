@@ -7,7 +7,7 @@
 mod catalogue;
 mod lines;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use device_model::{
@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Registered {
         models: Vec<DeviceModel>,
         instances: Vec<DeviceInstance>,
+        /// These too, but their descriptions make no sense: they stay as they were.
+        unreadable: Vec<DeviceId>,
         /// The agent is another process than before: it is told everything again.
         fresh: bool,
     },
@@ -111,8 +113,8 @@ impl<D: Driver> Fleet<D> {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Registered { models, instances, fresh } => {
-                self.registered(models, instances, fresh).await;
+            Order::Registered { models, instances, unreadable, fresh } => {
+                self.registered(models, instances, unreadable, fresh).await;
             }
             Order::Put(instance, answer) => {
                 let result = self.put(instance, Origin::Update).await;
@@ -146,9 +148,10 @@ impl<D: Driver> Fleet<D> {
         &mut self,
         models: Vec<DeviceModel>,
         instances: Vec<DeviceInstance>,
+        unreadable: Vec<DeviceId>,
         fresh: bool,
     ) {
-        let mut stay = Vec::with_capacity(instances.len());
+        let mut stay: BTreeSet<DeviceId> = unreadable.into_iter().collect();
         for model in models {
             self.catalogue.put_model(model);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use dmi::proto::MapperInfo;
 use dmi::serve::Listener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -90,7 +90,8 @@ impl<D: Driver> Mapper<D> {
         let (orders, inbox_of_fleet) = mpsc::channel(ORDERS);
         let (reports, inbox_of_reporter) = mpsc::channel(INBOX);
         let (link, linked) = watch::channel(Link::Away);
-        let (again, asked_again) = mpsc::channel(1);
+        let (again, asked_again) = watch::channel(0);
+        let wanting = Arc::new(Notify::new());
 
         // Wires and agent stop one after the other, so that the last readings are told.
         let (wires, rest) = (CancellationToken::new(), CancellationToken::new());
@@ -101,7 +102,7 @@ impl<D: Driver> Mapper<D> {
             info,
             config.agent_socket,
             (link, asked_again),
-            orders.clone(),
+            (orders.clone(), wanting.clone()),
             metrics,
         );
 
@@ -120,7 +121,7 @@ impl<D: Driver> Mapper<D> {
             registrar.run(stop).await;
             Ok(Part::Registrar)
         });
-        let serving = listener.serve_mapper(Service::new(orders), rest.clone());
+        let serving = listener.serve_mapper(Service::new(orders, wanting), rest.clone());
         tasks.spawn(
             async move { serving.await.map(|()| Part::Server).map_err(anyhow::Error::from) },
         );

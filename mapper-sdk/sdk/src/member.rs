@@ -182,15 +182,20 @@ impl<D: Driver> Member<D> {
     ) -> (Option<Reading>, Turn) {
         let (point, property) = self.pair(point);
         let reading = to_reading(result, property, time);
-        let turn = match (&reading.value, reading.quality) {
-            (Some(value), Quality::Good) => point.writer.seen(value, &property.options),
-            _ => Turn::None,
+        let turn = match &reading.value {
+            Some(value) => point.writer.seen(value, &property.options),
+            None => Turn::None,
         };
         point.bad = reading.quality == Quality::Bad;
         if !property.report {
             return (None, turn);
         }
-        (point.strategy.offer(reading, &property.options, now), turn)
+        let passed = point.strategy.offer(reading, &property.options, now);
+        if let (Some(reading), Some(_)) = (&passed, point.tag) {
+            // The device may not push it again for long, but a new agent asks for it.
+            point.strategy.forced(reading, now);
+        }
+        (passed, turn)
     }
 
     /// Whoever takes the reports forgot what was told: the next reading of each property is passed on, whatever
@@ -271,6 +276,8 @@ impl<D: Driver> Member<D> {
                 .iter()
                 .any(|point| point.bad && self.device.properties[point.index].report);
         let state = match self.link {
+            // Nothing of it can be read, so nothing will be heard.
+            Link::Unknown if self.points.is_empty() && ill => DeviceState::Unhealthy,
             Link::Unknown => return None,
             Link::Down => DeviceState::Offline,
             Link::Up if ill => DeviceState::Unhealthy,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmi::convert::{Peer, instance_from_proto, model_from_proto};
+use dmi::convert::{Peer, device_id, instance_from_proto, model_from_proto};
 use dmi::proto::{MapperInfo, MapperRegisterResponse};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -29,8 +29,10 @@ pub(crate) struct Registrar {
     info: MapperInfo,
     socket: PathBuf,
     link: watch::Sender<Link>,
-    /// Somebody found that the registration of this number is no good any more.
-    again: mpsc::Receiver<u64>,
+    /// Number of a registration that is no good any more.
+    again: watch::Receiver<u64>,
+    /// The agent sent a device of a model that never came: registering brings both.
+    wanting: Arc<Notify>,
     orders: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
 }
@@ -40,11 +42,11 @@ impl Registrar {
         agent: Agent,
         info: MapperInfo,
         socket: PathBuf,
-        (link, again): (watch::Sender<Link>, mpsc::Receiver<u64>),
-        orders: mpsc::Sender<Order>,
+        (link, again): (watch::Sender<Link>, watch::Receiver<u64>),
+        (orders, wanting): (mpsc::Sender<Order>, Arc<Notify>),
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { agent, info, socket, link, again, orders, metrics }
+        Self { agent, info, socket, link, again, wanting, orders, metrics }
     }
 
     /// Registers, for ever, until the mapper stops.
@@ -76,16 +78,15 @@ impl Registrar {
             away = false;
             backoff.reset();
             number += 1;
-            let registration = Registration::read(number, &metadata);
+            let new_process = process.is_none() || process != seen;
+            let registration = Registration::read(number, &metadata, new_process);
             info!(
                 devices = answer.device_list.len(), peer = ?registration.peer,
                 lease = registration.lease.is_some(), "registered"
             );
             self.metrics.registrations.increment();
-            // A lease that the agent does not know is a sign of a new one, even if its socket looks the same.
-            let fresh = process.is_none() || process != seen || registration.peer == Peer::Edgetwin;
             process = seen;
-            if self.orders.send(registered(answer, fresh)).await.is_err() {
+            if self.orders.send(registered(answer, registration.fresh)).await.is_err() {
                 return;
             }
             self.link.send_replace(Link::Up(registration.clone()));
@@ -99,12 +100,16 @@ impl Registrar {
         let since = Instant::now();
         let mut failures = 0;
         loop {
+            if *self.again.borrow_and_update() == registration.number {
+                return;
+            }
             tokio::select! {
-                again = self.again.recv() => match again {
-                    Some(number) if number == registration.number => return,
-                    Some(_) => continue,
-                    None => std::future::pending().await,
+                changed = self.again.changed() => match changed {
+                    Ok(()) => continue,
+                    // The reporter is gone: the mapper stops.
+                    Err(_) => std::future::pending().await,
                 },
+                () = self.wanting.notified() => return,
                 () = sleep(LOOK) => {}
             }
             let seen = Process::of(&self.socket);
@@ -150,20 +155,23 @@ impl Process {
     }
 }
 
-/// Reads what the agent gave. A device that cannot be read is left out, and named.
+/// Reads what the agent gave. A device that cannot be read is named, and stays as it was.
 fn registered(answer: MapperRegisterResponse, fresh: bool) -> Order {
     let models = answer.model_list.into_iter().map(model_from_proto).collect();
     let mut instances = Vec::with_capacity(answer.device_list.len());
+    let mut unreadable = Vec::new();
     for device in answer.device_list {
         let name = format!("{}/{}", device.namespace, device.name);
+        let id = device_id(&device.namespace, &device.name);
         match instance_from_proto(device) {
             Ok(instance) => instances.push(instance),
             Err(problems) => {
+                unreadable.extend(id);
                 for problem in problems {
                     error!(device = name, %problem, "device not readable");
                 }
             }
         }
     }
-    Order::Registered { models, instances, fresh }
+    Order::Registered { models, instances, unreadable, fresh }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Reporter {
     agent: Agent,
     link: watch::Receiver<Link>,
     /// Says that the registration of this number is no good any more.
-    again: mpsc::Sender<u64>,
+    again: watch::Sender<u64>,
     metrics: Arc<Metrics>,
     outbox: Outbox,
     budget: Budget,
@@ -63,7 +63,7 @@ impl Reporter {
     pub(crate) fn new(
         agent: Agent,
         link: watch::Receiver<Link>,
-        again: mpsc::Sender<u64>,
+        again: watch::Sender<u64>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -128,8 +128,10 @@ impl Reporter {
             Link::Up(registration) => {
                 self.budget = Budget::new(registration.peer);
                 self.wrapping = Wrapping::new(registration.peer);
+                if registration.fresh {
+                    self.outbox.refresh(Instant::now().into_std());
+                }
                 self.registration = Some(registration);
-                self.outbox.refresh(Instant::now().into_std());
             }
         }
     }
@@ -205,8 +207,7 @@ impl Reporter {
                 if self.registration.as_ref().is_some_and(|held| held.number == registration) {
                     debug!(code = ?status.code(), message = status.message(), "agent away");
                     self.registration = None;
-                    // Full: it was told already.
-                    let _ = self.again.try_send(registration);
+                    self.again.send_replace(registration);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! What the agent may ask of a mapper: `DeviceMapperService`.
 
+use std::sync::Arc;
+
 use device_model::{Device, DeviceId, Problem};
 use dmi::convert::{
     DesiredTwin, DesiredWords, Peer, device_id, device_to_proto, instance_from_proto,
@@ -11,7 +13,7 @@ use dmi::proto::{
     RemoveDeviceModelRequest, RemoveDeviceModelResponse, RemoveDeviceRequest, RemoveDeviceResponse,
     UpdateDeviceModelRequest, UpdateDeviceModelResponse, UpdateDeviceRequest, UpdateDeviceResponse,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
 use crate::fleet::{Order, Refused};
@@ -20,11 +22,13 @@ use crate::fleet::{Order, Refused};
 #[derive(Debug)]
 pub(crate) struct Service {
     orders: mpsc::Sender<Order>,
+    /// Told when a model is missing.
+    wanting: Arc<Notify>,
 }
 
 impl Service {
-    pub(crate) const fn new(orders: mpsc::Sender<Order>) -> Self {
-        Self { orders }
+    pub(crate) const fn new(orders: mpsc::Sender<Order>, wanting: Arc<Notify>) -> Self {
+        Self { orders, wanting }
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Status> {
@@ -48,9 +52,13 @@ impl Service {
             .map_err(|problems| Status::invalid_argument(lines(&problems)))?;
         match self.ask(|answer| Order::Put(instance, answer)).await? {
             Ok(()) => Ok(id),
-            Err(Refused::NoModel(model)) => Err(Status::failed_precondition(format!(
-                "device.spec.deviceModelReference: model {model} is not known here; send it first"
-            ))),
+            Err(Refused::NoModel(model)) => {
+                self.wanting.notify_one();
+                Err(Status::failed_precondition(format!(
+                    "device.spec.deviceModelReference: model {model} is not known here; \
+                     the mapper registers again to get it"
+                )))
+            }
             Err(Refused::Invalid(problems)) => Err(Status::invalid_argument(problems.to_string())),
         }
     }

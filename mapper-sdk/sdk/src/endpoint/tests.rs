@@ -169,6 +169,24 @@ async fn a_dead_unit_leaves_its_neighbours_95_percent_of_their_readings() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn thirty_two_units_share_one_connection_and_each_is_read_once_a_cycle() {
+    let mut world = World::new();
+    world.fake.plant().latency = Duration::from_millis(20);
+    for unit in 0..32 {
+        world.join(&format!("unit{unit}"), unit, &[("p", "", ""), ("q", "", "")]).await;
+    }
+    world.seconds(600).await;
+    assert_eq!(world.fake.connects(), 1);
+    for unit in 0..32 {
+        let of_unit = |event: &Event| matches!(event, Event::Read(other, _) if *other == unit);
+        let reads = world.fake.events().into_iter().filter(of_unit).count();
+        assert!((599..=602).contains(&reads), "unit {unit}: {reads} transactions");
+        let readings = world.good(&format!("unit{unit}"));
+        assert!((2 * reads - 2..=2 * reads).contains(&readings), "unit {unit}: {readings}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_desired_value_survives_reconnects_and_is_written_and_verified_when_the_wire_is_back() {
     let mut world = World::new();
     world.fake.plant().down.insert("a".into());

@@ -238,6 +238,18 @@ async fn devices_are_added_changed_and_removed_while_others_keep_their_session()
 }
 
 #[tokio::test]
+async fn a_device_of_a_model_that_never_came_is_fetched_by_registering_again() {
+    let mut world = World::new(Peer::KubeEdge);
+    world.fake.set(1, "p", 7);
+    world.start().await;
+    world.agent.until(|heard| (!heard.is_empty()).then_some(())).await;
+    let status = world.agent.register_bare(&manifests("one", "a", 1, &[("p", "", "")])).await;
+    assert_eq!(status.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    world.until_good("demo/one", "p", 7).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_call_with_a_missing_field_is_refused_by_name() {
     let mut world = World::new(Peer::Edgetwin);
     world.start().await;

@@ -286,6 +286,18 @@ impl FakeAgent {
         Ok(())
     }
 
+    /// As [`FakeAgent::register_device`], without the model: EdgeCore sends a model only if it names a protocol.
+    ///
+    /// # Errors
+    /// The mapper's answer.
+    pub async fn register_bare(&self, manifests: &str) -> Result<(), Status> {
+        for (_, device) in self.told(manifests) {
+            let device = Some(device);
+            self.mapper().register_device(RegisterDeviceRequest { device }).await?;
+        }
+        Ok(())
+    }
+
     /// Holds the device of a YAML text and sends it to the mapper by `UpdateDevice`.
     ///
     /// # Errors

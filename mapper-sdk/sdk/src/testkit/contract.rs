@@ -4,6 +4,9 @@
 //! by one, each in a test of its own. All of them use the driver as the SDK does, and panic with a sentence where
 //! it does something else.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::time::Duration;
 
