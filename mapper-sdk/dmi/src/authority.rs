@@ -21,6 +21,7 @@
 
 mod block;
 mod frame;
+mod plain;
 mod rewriter;
 
 use std::io::{self, ErrorKind};

@@ -5,6 +5,7 @@ use std::fmt;
 use loona_hpack::Decoder;
 use tonic::codegen::http::uri::Authority;
 
+use super::plain::{plain, write_text};
 use super::rewriter::Refused;
 
 /// Largest header block, in octets, before and after it was rewritten. hyper itself takes 16 KiB.
@@ -41,7 +42,7 @@ impl Blocks {
         let mut rewritten = Vec::with_capacity(block.len() * 2);
         let mut too_large = false;
         self.decoder
-            .decode_with_cb(block, |name, value| {
+            .decode_with_cb(&plain(block)?, |name, value| {
                 // A few octets can name a large entry of the table again and again.
                 too_large |= rewritten.len() + name.len() + value.len() > BLOCK_LIMIT;
                 if too_large {
@@ -78,22 +79,4 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.push(0);
     write_text(name, out);
     write_text(value, out);
-}
-
-/// Length in a prefix of 7 bits, then the octets as they are.
-fn write_text(text: &[u8], out: &mut Vec<u8>) {
-    const PREFIX: usize = 0x7f;
-    let low = |bits: usize| u8::try_from(bits & PREFIX).unwrap_or(0);
-    match text.len().checked_sub(PREFIX) {
-        None => out.push(low(text.len())),
-        Some(mut rest) => {
-            out.push(low(PREFIX));
-            while rest > PREFIX {
-                out.push(0x80 | low(rest));
-                rest >>= 7;
-            }
-            out.push(low(rest));
-        }
-    }
-    out.extend_from_slice(text);
 }
