@@ -1,8 +1,8 @@
 //! What one batch of commands did so far: enough to write it, or to take it back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use device_model::{DeviceId, PropertyName};
+use device_model::{DeviceId, PropertyName, Timestamp};
 
 use crate::rows::Before;
 use crate::store::{StoredTwin, Tombstone};
@@ -11,27 +11,67 @@ use crate::{Counters, EventKey, Twin};
 /// Names a tombstone: a device, or a property of one.
 pub(crate) type Key = (DeviceId, Option<PropertyName>);
 
-/// What one batch did so far, to write it or to take it back.
-#[derive(Default)]
+/// What one batch did so far.
 pub(crate) struct Batch {
-    pub(crate) before: HashMap<DeviceId, Before>,
+    /// Tells its marks on twins from those of other batches.
+    number: u64,
+    /// Each touched device as it was, once.
+    pub(crate) before: Vec<(DeviceId, Before)>,
+    /// Devices of `before` that had no twin: nothing else marks them.
+    unmarked: HashSet<DeviceId>,
     pub(crate) tombstones: HashMap<Key, Option<Tombstone>>,
     pub(crate) events: Vec<(DeviceId, EventKey)>,
     pub(crate) counters: Counters,
 }
 
+/// A twin is to be looked at at another time than before.
+pub(crate) struct Deadline {
+    pub(crate) device: DeviceId,
+    pub(crate) old: Option<Timestamp>,
+    pub(crate) new: Option<Timestamp>,
+}
+
 impl Batch {
+    pub(crate) fn new(number: u64, counters: Counters) -> Self {
+        Self {
+            number,
+            before: Vec::new(),
+            unmarked: HashSet::new(),
+            tombstones: HashMap::new(),
+            events: Vec::new(),
+            counters,
+        }
+    }
+
     /// Keeps `twin` as it was, the first time.
-    pub(crate) fn touch(&mut self, twin: &Twin) {
-        if !self.before.contains_key(&twin.device.id) {
-            let before = Before::Present(Box::new(twin.clone()));
-            self.before.insert(twin.device.id.clone(), before);
+    pub(crate) fn touch(&mut self, twin: &mut Twin) {
+        if twin.batch != self.number {
+            self.before.push((twin.device.id.clone(), Before::Present(Box::new(twin.clone()))));
+            twin.batch = self.number;
         }
     }
 
     pub(crate) fn touch_parked(&mut self, parked: &StoredTwin) {
-        if !self.before.contains_key(&parked.id) {
-            self.before.insert(parked.id.clone(), Before::Parked(Box::new(parked.clone())));
+        if self.unmarked.insert(parked.id.clone()) {
+            self.before.push((parked.id.clone(), Before::Parked(Box::new(parked.clone()))));
         }
+    }
+
+    /// Notes that there was nothing of that name; unless something was, and went in this batch.
+    pub(crate) fn touch_absent(&mut self, id: &DeviceId) {
+        let went = || {
+            self.before
+                .iter()
+                .any(|(known, before)| matches!(before, Before::Present(_)) && known == id)
+        };
+        if !self.unmarked.contains(id) && !went() {
+            self.unmarked.insert(id.clone());
+            self.before.push((id.clone(), Before::Absent));
+        }
+    }
+
+    /// Marks a twin that came in this batch.
+    pub(crate) fn mark(&self, twin: &mut Twin) {
+        twin.batch = self.number;
     }
 }

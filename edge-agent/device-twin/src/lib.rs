@@ -16,6 +16,7 @@ mod desire;
 mod draft;
 mod load;
 mod outcome;
+mod places;
 mod property;
 mod repeats;
 mod report;

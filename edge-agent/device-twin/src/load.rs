@@ -7,6 +7,7 @@ use device_model::{Access, Ack, AckCode, Device, DeviceId, DeviceState, Property
 
 use crate::desire::take;
 use crate::draft::{Draft, Moment};
+use crate::places::Places;
 use crate::report::acknowledge;
 use crate::store::{StoredProperty, StoredTwin, Tombstone};
 use crate::{Change, ChangeKind, Owner, PropertyChange, Rejected, Twin, TwinProperty, Uid, Writer};
@@ -86,7 +87,7 @@ pub(crate) fn load(
         .any(|state| state.reported.is_some() || state.desired.is_some())
         .then_some(moment.now);
     let mut twin = Twin {
-        order: order(&device),
+        places: Places::of(&device),
         device,
         uid: former.uid,
         rev: former.rev,
@@ -95,6 +96,7 @@ pub(crate) fn load(
         properties,
         row: former.row,
         check_at,
+        batch: 0,
     };
     let mut draft = Draft::of(&mut twin)?;
     for at in 0..draft.twin().properties.len() {
@@ -132,13 +134,6 @@ fn newborn(device: &Device, rows: &mut Rows) -> StoredTwin {
         last_online: None,
         properties: Vec::new(),
     }
-}
-
-/// Indices of the properties by name.
-fn order(device: &Device) -> Arc<[u16]> {
-    let mut order: Vec<u16> = (0..u16::MAX).take(device.properties.len()).collect();
-    order.sort_unstable_by_key(|at| &device.properties[usize::from(*at)].name);
-    order.into()
 }
 
 /// A desired value that the description no longer allows is refused here: no mapper needs to try it.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use device_model::DeviceState;
+use device_model::{DeviceState, Timestamp};
 
 use crate::store::{Durability, Row, StoredTwin};
 use crate::{Twin, TwinProperty};
@@ -15,6 +15,15 @@ pub(crate) enum Before {
     /// In the store, not described yet.
     Parked(Box<StoredTwin>),
     Present(Box<Twin>),
+}
+
+impl Before {
+    pub(crate) fn check_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Present(twin) => twin.check_at,
+            Self::Absent | Self::Parked(_) => None,
+        }
+    }
 }
 
 /// Appends the rows that lead from `before` to `after`; returns how well they must be kept.

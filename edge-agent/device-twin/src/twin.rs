@@ -8,8 +8,9 @@ use device_model::{
 
 use crate::desire::expire;
 use crate::draft::{Draft, Moment};
+use crate::places::Places;
 use crate::property::octets;
-use crate::{Change, Current, Rejected, TwinProperty, Uid};
+use crate::{Change, ChangeKind, Current, PropertyChange, Rejected, TwinProperty, Uid};
 
 /// Desired and reported of all properties of one device.
 #[derive(Clone, Debug)]
@@ -21,12 +22,14 @@ pub struct Twin {
     pub(crate) last_online: Option<Timestamp>,
     /// In the order of `device.properties`.
     pub(crate) properties: Vec<TwinProperty>,
-    /// Indices of `properties`, sorted by name.
-    pub(crate) order: Arc<[u16]>,
+    /// Finds a property by name without looking at the others.
+    pub(crate) places: Places,
     /// Row in the store.
     pub(crate) row: u32,
     /// Nothing expires or goes stale before this.
     pub(crate) check_at: Option<Timestamp>,
+    /// The last batch that touched it.
+    pub(crate) batch: u64,
 }
 
 /// One property that the device should still take.
@@ -94,9 +97,7 @@ impl Twin {
 
     /// Place of the property of that name.
     pub(crate) fn index(&self, name: &str) -> Option<usize> {
-        let at = |index: &u16| self.device.properties[usize::from(*index)].name.as_str();
-        let place = self.order.binary_search_by(|index| at(index).cmp(name)).ok()?;
-        Some(usize::from(self.order[place]))
+        self.places.find(name, |at| self.device.properties[at].name.as_str())
     }
 
     /// Checks that a request is for this life and this revision of the device (rules R5 and R26).
@@ -162,6 +163,24 @@ impl Twin {
             }
         }
         draft.finish()
+    }
+
+    /// Its end.
+    pub(crate) fn removal(&self) -> Change {
+        let gone = |(property, state): (&Property, &TwinProperty)| PropertyChange {
+            name: property.name.clone(),
+            old: Some(state.clone()),
+            new: None,
+        };
+        Change {
+            device: self.device.clone(),
+            uid: self.uid.clone(),
+            rev: self.rev + 1,
+            kind: ChangeKind::Removed,
+            state: None,
+            properties: self.properties().map(gone).collect(),
+            delta_changed: false,
+        }
     }
 
     /// The mapper is gone: nobody can tell the state. Values go stale in their own time.

@@ -4,16 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use device_model::{DeviceId, Timestamp};
 
-use crate::batch::{Batch, Key};
+use crate::batch::{Batch, Deadline, Key};
 use crate::draft::{LAST_VERSION, Moment};
 use crate::load::{self, Loaded, Rows, Tombstones};
 use crate::repeats::Repeats;
 use crate::rows::{Before, difference};
 use crate::store::{Confirmed, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
-use crate::{
-    Answer, Change, ChangeKind, Command, Counters, Outcome, Owner, PropertyChange, Rejected,
-    Settings, Twin, Uid,
-};
+use crate::{Answer, Change, Command, Counters, Outcome, Owner, Rejected, Settings, Twin, Uid};
 
 /// All twins of a node over a store. It has one owner, and no lock.
 #[derive(Debug)]
@@ -29,6 +26,7 @@ pub struct Twins<S> {
     deadlines: BTreeSet<(Timestamp, DeviceId)>,
     counters: Counters,
     rows: Rows,
+    batches: u64,
     epoch: u64,
     opened_at: Timestamp,
     /// Since when something waits to be synced.
@@ -76,6 +74,7 @@ impl<S: Store> Twins<S> {
             deadlines: BTreeSet::new(),
             counters: Counters::default(),
             rows,
+            batches: 0,
             epoch,
             opened_at: now,
             unsynced_since: None,
@@ -97,13 +96,14 @@ impl<S: Store> Twins<S> {
         commands: Vec<Command>,
         now: Timestamp,
     ) -> Result<Vec<Outcome>, StoreError> {
-        let mut batch = Batch { counters: self.counters, ..Batch::default() };
+        self.batches += 1;
+        let mut batch = Batch::new(self.batches, self.counters);
         let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
         let outcomes =
             commands.into_iter().map(|command| self.one(command, &mut batch, now)).collect();
         match self.commit(&batch, ticks, now) {
-            Ok(()) => {
-                self.note_deadlines(&batch);
+            Ok(deadlines) => {
+                self.note(deadlines);
                 Ok(outcomes)
             }
             Err(error) => {
@@ -279,7 +279,7 @@ impl<S: Store> Twins<S> {
         {
             return Ok((Answer { rev: twin.rev, ..Answer::default() }, changes));
         }
-        let (former, described) = match (self.twins.get(&id), self.parked.get(&id)) {
+        let (former, described) = match (self.twins.get_mut(&id), self.parked.get(&id)) {
             (Some(twin), _) => {
                 batch.touch(twin);
                 (Some(twin.clone().into_stored()), true)
@@ -289,13 +289,13 @@ impl<S: Store> Twins<S> {
                 (Some(parked.clone()), false)
             }
             (None, None) => {
-                batch.before.entry(id.clone()).or_insert(Before::Absent);
+                batch.touch_absent(&id);
                 (None, false)
             }
         };
         let Self { settings, counters, opened_at, tombstones, rows, .. } = self;
         let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
-        let Loaded { twin, change, buried } =
+        let Loaded { mut twin, change, buried } =
             load::load(former, described, device, tombstones, rows, moment)?;
         for tombstone in buried {
             self.bury(tombstone, batch);
@@ -305,6 +305,7 @@ impl<S: Store> Twins<S> {
         }
         self.forget((id.clone(), None), batch);
         let answer = Answer { rev: twin.rev, ..Answer::default() };
+        batch.mark(&mut twin);
         self.parked.remove(&id);
         self.twins.insert(id, twin);
         changes.extend(change);
@@ -312,10 +313,10 @@ impl<S: Store> Twins<S> {
     }
 
     fn remove(&mut self, id: &DeviceId, batch: &mut Batch, now: Timestamp) -> Done {
-        let (uid, rev, change) = match (self.twins.get(id), self.parked.get(id)) {
+        let (uid, rev, change) = match (self.twins.get_mut(id), self.parked.get(id)) {
             (Some(twin), _) => {
                 batch.touch(twin);
-                (twin.uid.clone(), twin.rev + 1, Some(removal(twin)))
+                (twin.uid.clone(), twin.rev + 1, Some(twin.removal()))
             }
             (None, Some(parked)) => {
                 batch.touch_parked(parked);
@@ -396,11 +397,23 @@ impl<S: Store> Twins<S> {
         }
     }
 
-    fn commit(&mut self, batch: &Batch, ticks: bool, now: Timestamp) -> Result<(), StoreError> {
-        let mut rows = Vec::new();
+    /// Writes what `batch` changed; returns which deadlines it moved.
+    fn commit(
+        &mut self,
+        batch: &Batch,
+        ticks: bool,
+        now: Timestamp,
+    ) -> Result<Vec<Deadline>, StoreError> {
+        let mut rows = Vec::with_capacity(batch.before.len());
+        let mut deadlines = Vec::new();
         let mut durability = Durability::Written;
         for (id, before) in &batch.before {
-            durability = durability.max(difference(before, self.twins.get(id), &mut rows));
+            let after = self.twins.get(id);
+            durability = durability.max(difference(before, after, &mut rows));
+            let (old, new) = (before.check_at(), after.and_then(|twin| twin.check_at));
+            if old != new {
+                deadlines.push(Deadline { device: id.clone(), old, new });
+            }
         }
         for (key, before) in &batch.tombstones {
             match (before, self.tombstones.get(key)) {
@@ -417,7 +430,7 @@ impl<S: Store> Twins<S> {
                 self.store.sync()?;
                 self.unsynced_since = None;
             }
-            return Ok(());
+            return Ok(deadlines);
         }
         if due || self.settings.sync.is_zero() {
             durability = Durability::Synced;
@@ -427,23 +440,16 @@ impl<S: Store> Twins<S> {
             Durability::Synced => None,
             Durability::Written => Some(since.unwrap_or(now)),
         };
-        Ok(())
+        Ok(deadlines)
     }
 
-    fn note_deadlines(&mut self, batch: &Batch) {
-        for (id, before) in &batch.before {
-            let old = match before {
-                Before::Present(twin) => twin.check_at,
-                Before::Absent | Before::Parked(_) => None,
-            };
-            let new = self.twins.get(id).and_then(|twin| twin.check_at);
-            if old != new {
-                if let Some(old) = old {
-                    self.deadlines.remove(&(old, id.clone()));
-                }
-                if let Some(new) = new {
-                    self.deadlines.insert((new, id.clone()));
-                }
+    fn note(&mut self, deadlines: Vec<Deadline>) {
+        for Deadline { device, old, new } in deadlines {
+            if let Some(old) = old {
+                self.deadlines.remove(&(old, device.clone()));
+            }
+            if let Some(new) = new {
+                self.deadlines.insert((new, device));
             }
         }
     }
@@ -478,19 +484,4 @@ impl<S: Store> Twins<S> {
 
 fn unknown(device: &DeviceId) -> Rejected {
     Rejected::Unknown { what: format!("device {device}") }
-}
-
-fn removal(twin: &Twin) -> Change {
-    let gone = |(property, state): (&device_model::Property, &crate::TwinProperty)| {
-        PropertyChange { name: property.name.clone(), old: Some(state.clone()), new: None }
-    };
-    Change {
-        device: twin.device.clone(),
-        uid: twin.uid.clone(),
-        rev: twin.rev + 1,
-        kind: ChangeKind::Removed,
-        state: None,
-        properties: twin.properties().map(gone).collect(),
-        delta_changed: false,
-    }
 }

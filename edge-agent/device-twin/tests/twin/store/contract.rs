@@ -88,6 +88,32 @@ fn what_was_removed_stays_removed(mut place: impl Place) {
     assert_eq!(bench.twins.store().load().unwrap().tombstones, []);
 }
 
+fn a_device_may_come_and_go_and_come_within_one_batch(mut place: impl Place) {
+    let mut bench = Bench::over(place.open(), Settings::default());
+    let batch = |bench: &Bench<_>, value| {
+        vec![
+            Command::Load(pump_wanting("70")),
+            Command::Remove(pump_id()),
+            Command::Load(pump_wanting("80")),
+            Command::Report(bench.reads("level", Value::Double(value), at(1))),
+        ]
+    };
+    for value in [1.0, 2.0] {
+        let commands = batch(&bench, value);
+        let outcomes = bench.twins.apply(commands, at(1)).unwrap();
+        assert!(outcomes.iter().all(|one| one.result.is_ok()), "{outcomes:?}");
+        let before = bench.pump().clone();
+        assert_eq!(before.rev(), 2);
+        bench = reopened(&mut place, bench);
+        bench.nothing(at(2), Command::Load(pump_wanting("80")));
+        assert_eq!((bench.pump().uid(), bench.pump().rev()), (before.uid(), 2));
+        let speed = bench.property("speed").desired.unwrap();
+        assert_eq!(speed.value, Value::Int(80));
+        let level = bench.property("level").reported.unwrap();
+        assert_eq!(level.value, Some(Value::Double(value)));
+    }
+}
+
 fn what_changed_after_a_revision_is_found(mut place: impl Place) {
     let mut bench = Bench::over(place.open(), Settings::default());
     bench.change(at(0), Command::Load(pump()));
@@ -172,6 +198,7 @@ contract!(
     all_values_read_back,
     a_negative_zero_stays_one,
     what_was_removed_stays_removed,
+    a_device_may_come_and_go_and_come_within_one_batch,
     what_changed_after_a_revision_is_found,
     a_confirmation_never_goes_back,
     objects_are_kept_whole,
