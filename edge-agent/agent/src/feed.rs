@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use device_model::{DataType, DeviceId, Timestamp};
+use device_model::{DataType, DeviceId, DeviceState, Timestamp};
 use device_twin::{Change, ChangeKind, PropertyChange, Rejected, Twin};
 use tokio::sync::watch;
 
@@ -94,6 +94,8 @@ pub(crate) struct Entry {
     /// Why it was refused as a whole.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) changes: Vec<Change>,
+    /// The state of each change's device after it.
+    pub(crate) states: Vec<DeviceState>,
     /// The twin as it stands, where somebody may want to see more than the changes.
     pub(crate) twins: Vec<Twin>,
 }
@@ -219,6 +221,7 @@ impl Entry {
             origin,
             refusal: None,
             changes: Vec::new(),
+            states: Vec::new(),
             twins: Vec::new(),
         }
     }

@@ -79,7 +79,8 @@ fn configure(arguments: Arguments) -> anyhow::Result<AgentConfig> {
 }
 
 fn log(config: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level).with_context(|| {
+    // The broker's own lines are for those who ask for them.
+    let filter = EnvFilter::try_new(format!("mqtt5=warn,{}", config.level)).with_context(|| {
         format!("log.level = \"{}\": write error, warn, info, debug or trace", config.level)
     })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -9,7 +9,9 @@ use std::thread;
 use std::time::SystemTime;
 
 use device_model::{DeviceId, DeviceState, Timestamp};
-use device_twin::{Answer, Command, Outcome, Rejected, SqliteStore, Store, StoreError, Twin};
+use device_twin::{
+    Answer, Change, Command, Outcome, Rejected, SqliteStore, Store, StoreError, Twin,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::feed::{Entry, Feed, Origin};
@@ -277,6 +279,7 @@ fn commit(
             if let Err(rejected) = &result {
                 entry.refusal = Some(rejected.into());
             }
+            entry.states.extend(changes.iter().map(|change| state_after(change, core)));
             entry.changes.extend(changes);
             results.push(result);
         }
@@ -295,6 +298,12 @@ fn commit(
         let _ = reply.send(results);
     }
     Ok(())
+}
+
+/// A change that leaves the state alone does not name it.
+fn state_after(change: &Change, core: &Core) -> DeviceState {
+    let present = || core.get(&change.device.id).map(Twin::state).unwrap_or_default();
+    change.state.map_or_else(present, |(_, after)| after)
 }
 
 fn device_of(command: &Command) -> Option<DeviceId> {

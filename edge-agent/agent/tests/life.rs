@@ -109,10 +109,11 @@ async fn it_stops_within_two_seconds_with_everybody_connected() {
 async fn events_can_be_taken_up_where_they_were_left() {
     let world = World::with(&[("pump", "")]).await;
     let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    mapper.state("pump", "online").await.unwrap();
     let (stream, mut events) = world.events("").await;
     mapper.report("pump", &[("speed", "1", &[])]).await.unwrap();
     let first = events.recv().await.unwrap();
-    assert_eq!(first.reported.as_deref(), Some("1"));
+    assert_eq!((first.reported.as_deref(), first.state.as_str()), (Some("1"), "online"));
     drop(stream);
     mapper.report("pump", &[("speed", "2", &[])]).await.unwrap();
     mapper.report("pump", &[("speed", "3", &[])]).await.unwrap();

@@ -1,7 +1,7 @@
 //! Twins and changes as the API says them.
 
 use device_model::{Device, DeviceState, Property, Timestamp};
-use device_twin::{Acknowledged, Change, PropertyChange, Twin, TwinProperty};
+use device_twin::{Acknowledged, Twin, TwinProperty};
 
 use super::Context;
 use super::view::{AckView, DesiredView, DeviceView, Event, EventKind, PropertyView, ReportedView};
@@ -70,31 +70,23 @@ pub(super) fn ack(state: &TwinProperty) -> Option<AckView> {
 
 /// The events of an entry of the feed with numbers above `after`.
 pub(super) fn of_entry(entry: &Entry, after: u64) -> Vec<Event> {
-    let changes = entry.changes.iter();
-    let all = changes.flat_map(|change| events(change).map(move |(kind, of)| (change, kind, of)));
+    let changes = entry.changes.iter().zip(&entry.states);
+    let all = changes.flat_map(|(change, state)| {
+        events(change).map(move |(kind, of)| (change, *state, kind, of))
+    });
     (entry.first..)
         .zip(all)
         .filter(|(id, _)| *id > after)
-        .map(|(id, (change, kind, of))| event(id, entry.at, change, kind, of))
+        .map(|(id, (change, state, kind, of))| {
+            let empty = TwinProperty::default();
+            let property = of.and_then(|property| property.new.as_ref()).unwrap_or(&empty);
+            let mut event = whole(id, change.device.id.clone(), kind, entry.at, change.rev);
+            event.state = state;
+            event.property = of.map(|property| property.name.clone());
+            fill(&mut event, property);
+            event
+        })
         .collect()
-}
-
-fn event(
-    id: u64,
-    time: Timestamp,
-    change: &Change,
-    kind: EventKind,
-    of: Option<&PropertyChange>,
-) -> Event {
-    let empty = TwinProperty::default();
-    let state = of.and_then(|property| property.new.as_ref()).unwrap_or(&empty);
-    let mut event = whole(id, change.device.id.clone(), kind, time, change.rev);
-    if let Some((_, state)) = change.state {
-        event.state = state;
-    }
-    event.property = of.map(|property| property.name.clone());
-    fill(&mut event, state);
-    event
 }
 
 /// The present state of `twin` as events, all with the number `id`.
