@@ -102,7 +102,6 @@ impl Agent {
         let catalogue = Arc::new(Catalogue::default());
         let metrics = Arc::new(Metrics::default());
         let faults = Arc::new(Faults::default());
-        let start = twins.feed().newest();
         let dir = &config.manifests.dir;
         let mut manifests = Manifests::watch(dir, twins.clone(), catalogue.clone(), faults.clone())
             .map_err(|error| Error::place("manifests folder", dir, error))?;
@@ -110,6 +109,8 @@ impl Agent {
         if manifests.reconcile().await.is_err() {
             return Err(Error::Part { part: "twins", reason: owner.fault().await });
         }
+        // Nobody was there to hear of it.
+        let start = twins.feed().newest();
         let (ttl, timeout) = (*config.devices.lease_ttl, *config.devices.call_timeout);
         let (mappers, reconciler) =
             Mappers::new(twins.clone(), catalogue.clone(), metrics.clone(), ttl, timeout);

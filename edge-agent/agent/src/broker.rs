@@ -16,13 +16,14 @@ use mqtt5::broker::{
 };
 use mqtt5::packet::publish::PublishPacket;
 use mqtt5::{QoS, topic_matches_filter};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Mqtt;
 
 /// What the event bus needs of a broker.
 pub(crate) trait Broker: Send + Sync + 'static {
-    /// Hands a message to whoever subscribed. Waits at most a moment for slow ones.
+    /// Hands a message to whoever subscribed, without waiting for slow ones.
     fn publish(&self, topic: &str, payload: Bytes) -> impl Future<Output = ()> + Send;
 
     /// Whether somebody subscribed to `topic`. May say yes a little too long, never no too early.
@@ -135,7 +136,8 @@ impl Embedded {
 impl Broker for Publisher {
     async fn publish(&self, topic: &str, payload: Bytes) {
         let packet = PublishPacket::new(topic, payload, QoS::AtLeastOnce);
-        self.router.route_message(&packet, None).await;
+        // A slow subscriber's messages wait in its session, which drops the oldest; nobody else waits for it.
+        self.router.route_message_with_deadline(&packet, None, Instant::now()).await;
     }
 
     async fn wanted(&self, topic: &str) -> bool {

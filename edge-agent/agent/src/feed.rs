@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use device_model::{DataType, DeviceId, DeviceState, Timestamp};
+use device_model::{DataType, Device, DeviceId, DeviceState, Timestamp};
 use device_twin::{Change, ChangeKind, PropertyChange, Rejected, Twin};
 use tokio::sync::watch;
 
@@ -98,7 +98,20 @@ pub(crate) struct Entry {
     pub(crate) states: Vec<DeviceState>,
     /// The twin as it stands, where somebody may want to see more than the changes.
     pub(crate) twins: Vec<Twin>,
+    /// The devices of this node, where somebody asked for them.
+    pub(crate) members: Vec<Member>,
 }
+
+/// One device of this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) device: Arc<Device>,
+    pub(crate) state: DeviceState,
+    pub(crate) last_online: Option<Timestamp>,
+}
+
+/// Members that are as large as one property change.
+const MEMBERS: usize = 16;
 
 impl Entry {
     /// Number of its last event.
@@ -108,7 +121,8 @@ impl Entry {
 
     fn weight(&self) -> usize {
         let changed: usize = self.changes.iter().map(|change| change.properties.len()).sum();
-        1 + changed + self.twins.iter().map(|twin| twin.properties().len()).sum::<usize>()
+        let copied: usize = self.twins.iter().map(|twin| twin.properties().len()).sum();
+        1 + changed + copied + self.members.len() / MEMBERS
     }
 }
 
@@ -223,6 +237,7 @@ impl Entry {
             changes: Vec::new(),
             states: Vec::new(),
             twins: Vec::new(),
+            members: Vec::new(),
         }
     }
 

@@ -14,7 +14,7 @@ use device_twin::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::feed::{Entry, Feed, Origin};
+use crate::feed::{Entry, Feed, Member, Origin};
 
 /// Commands that go into one transaction at most: enough to share a commit, few enough to answer soon.
 const BATCH: usize = 512;
@@ -333,7 +333,14 @@ fn with_delta(mut entry: Entry, core: &Core) -> Entry {
 fn with_twins(mut entry: Entry, core: &Core) -> Entry {
     entry.at = now();
     match &entry.origin {
-        Origin::Membership { .. } => entry.twins = core.iter().cloned().collect(),
+        Origin::Membership { .. } => {
+            let member = |twin: &Twin| Member {
+                device: twin.device().clone(),
+                state: twin.state(),
+                last_online: twin.last_online(),
+            };
+            entry.members = core.iter().map(member).collect();
+        }
         Origin::Get { .. } if entry.refusal.is_none() => {
             match entry.device.as_ref().and_then(|id| core.get(id)) {
                 Some(twin) => entry.twins = vec![twin.clone()],

@@ -17,7 +17,7 @@ use super::words::{
     data_type, delta, expected, said, to_json, twin,
 };
 use crate::broker::Broker;
-use crate::feed::{Entry, Missed, Origin, Touched};
+use crate::feed::{Entry, Member, Missed, Origin, Touched};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
 
@@ -194,12 +194,12 @@ impl<B: Broker> Outbox<B> {
 
     async fn membership(&self, entry: &Entry, event_id: &str) {
         let devices = || {
-            entry.twins.iter().map(|twin| DeviceWords {
-                id: twin.device().id.to_string(),
-                name: twin.device().id.name(),
-                description: &twin.device().description,
-                state: Some(twin.state()),
-                last_online: twin.last_online().map(whole_seconds),
+            entry.members.iter().map(|Member { device, state, last_online }| DeviceWords {
+                id: device.id.to_string(),
+                name: device.id.name(),
+                description: &device.description,
+                state: Some(*state),
+                last_online: last_online.map(whole_seconds),
             })
         };
         let message = || MembershipMessage {
