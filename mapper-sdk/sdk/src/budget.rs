@@ -31,7 +31,7 @@ impl Budget {
     /// Calls that may be under way at once.
     pub(crate) const fn at_once(&self) -> usize {
         match self.peer {
-            Peer::Edgetwin => 4,
+            Peer::Edgetwin => 16,
             Peer::KubeEdge => 1,
         }
     }

@@ -7,6 +7,9 @@
 mod catalogue;
 mod lines;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

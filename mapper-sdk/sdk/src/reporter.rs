@@ -29,6 +29,8 @@ use parcel::Wrapping;
 const STATE_WINDOW: Duration = Duration::from_secs(60);
 /// When the mapper stops: how long the rest may take to be told.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How long plain readings wait for those of other devices, so that their calls share wake-ups and packets.
+const LINGER: Duration = Duration::from_millis(10);
 /// Messages that may wait for the reporter.
 pub(crate) const INBOX: usize = 256;
 
@@ -57,6 +59,8 @@ pub(crate) struct Reporter {
     wrapping: Wrapping,
     registration: Option<Registration>,
     calls: FuturesUnordered<Call>,
+    /// When what waits is told; none if nothing waits.
+    departure: Option<Instant>,
 }
 
 impl Reporter {
@@ -76,6 +80,7 @@ impl Reporter {
             wrapping: Wrapping::default(),
             registration: None,
             calls: FuturesUnordered::new(),
+            departure: None,
         }
     }
 
@@ -114,7 +119,16 @@ impl Reporter {
         match message {
             Report::Device(seat, device) => self.outbox.device(seat, device),
             Report::Gone(seat) => self.outbox.gone(seat),
-            Report::Batch(batch) => self.outbox.put(batch),
+            Report::Batch(batch) => {
+                let now = Instant::now();
+                if batch.acks.is_empty() {
+                    self.departure.get_or_insert(now + LINGER);
+                } else {
+                    // Somebody waits for it.
+                    self.departure = Some(now);
+                }
+                self.outbox.put(batch);
+            }
             Report::State(seat, state) => {
                 self.outbox.state(seat, state, Instant::now().into_std());
             }
@@ -160,7 +174,14 @@ impl Reporter {
                 }));
                 continue;
             }
-            let Some(parcel) = self.outbox.take() else { break };
+            match self.departure {
+                Some(departure) if departure > now => return Some(departure),
+                _ => {}
+            }
+            let Some(parcel) = self.outbox.take() else {
+                self.departure = None;
+                break;
+            };
             let Some(report) = self.wrapping.wrap(&parcel) else {
                 // Nothing of it is for this peer.
                 self.outbox.landed(parcel.seat);

@@ -1,0 +1,231 @@
+use std::time::Duration;
+
+use device_model::{Manifest, Quality, Value, parse_manifests};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::*;
+use crate::backoff::Pace;
+use crate::fake::{Event, Fake, manifests};
+
+const LIMITS: Limits = Limits {
+    reconnect: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
+    rest: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
+    stop: Duration::from_millis(700),
+};
+
+/// A fleet, with everything that it said.
+struct World {
+    fake: Fake,
+    orders: mpsc::Sender<Order>,
+    inbox: mpsc::Receiver<Report>,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+    names: BTreeMap<Seat, String>,
+    said: Vec<(Instant, String, Reading)>,
+    states: Vec<(String, DeviceState)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let fake = Fake::new();
+        let (orders, for_fleet) = mpsc::channel(8);
+        let (reports, inbox) = mpsc::channel(4096);
+        let cancel = CancellationToken::new();
+        let driver = Arc::new(fake.clone());
+        let fleet = Fleet::new(driver, reports, LIMITS, Arc::default(), cancel.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(fleet.run(for_fleet, cancel.clone()));
+        Self {
+            fake,
+            orders,
+            inbox,
+            cancel,
+            tasks,
+            names: BTreeMap::new(),
+            said: Vec::new(),
+            states: Vec::new(),
+        }
+    }
+
+    async fn register(&self, texts: &[String]) {
+        let (mut models, mut instances) = (Vec::new(), Vec::new());
+        for manifest in texts.iter().flat_map(|text| parse_manifests(text).unwrap()) {
+            match manifest {
+                Manifest::Model(model) => models.push(model),
+                Manifest::Device(instance) => instances.push(*instance),
+            }
+        }
+        let order = Order::Registered { models, instances, unreadable: Vec::new(), fresh: false };
+        self.orders.send(order).await.unwrap();
+    }
+
+    async fn put(&self, text: &str) -> Result<(), Refused> {
+        let mut result = Ok(());
+        for manifest in parse_manifests(text).unwrap() {
+            match manifest {
+                Manifest::Model(model) => {
+                    let (answer, answered) = oneshot::channel();
+                    self.orders.send(Order::PutModel(model, answer)).await.unwrap();
+                    answered.await.unwrap();
+                }
+                Manifest::Device(instance) => {
+                    let (answer, answered) = oneshot::channel();
+                    self.orders.send(Order::Put(*instance, answer)).await.unwrap();
+                    result = answered.await.unwrap();
+                }
+            }
+        }
+        result
+    }
+
+    async fn seconds(&mut self, seconds: u64) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while let Ok(Some(report)) = tokio::time::timeout_at(end, self.inbox.recv()).await {
+            match report {
+                Report::Device(seat, device) => {
+                    self.names.insert(seat, device.id.name().into());
+                }
+                Report::Gone(seat) => {
+                    self.names.remove(&seat);
+                }
+                Report::State(seat, state) => self.states.push((self.names[&seat].clone(), state)),
+                Report::Batch(batch) => {
+                    let name = &self.names[&batch.seat.unwrap()];
+                    let now = Instant::now();
+                    let readings = batch.readings.into_iter();
+                    self.said.extend(readings.map(|(_, reading)| (now, name.clone(), reading)));
+                }
+            }
+        }
+    }
+
+    fn times(&self, name: &str) -> Vec<Instant> {
+        let good = self
+            .said
+            .iter()
+            .filter(|(_, other, reading)| other == name && reading.quality == Quality::Good);
+        good.map(|(at, ..)| *at).collect()
+    }
+
+    async fn stop(mut self) {
+        self.cancel.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_driver_costs_only_its_own_endpoint() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 1);
+    world.fake.plant().panics.insert("bad".into());
+    let one = |name: &str, line: &str| manifests(name, line, 1, &[("p", "", "")]);
+    world.register(&[one("pump", "good"), one("fan", "bad")]).await;
+    world.seconds(30).await;
+    assert!(world.times("pump").len() >= 29);
+    assert!(world.times("fan").is_empty());
+    assert!(world.states.contains(&("fan".into(), DeviceState::Offline)));
+    world.fake.plant().panics.clear();
+    world.seconds(61).await;
+    assert!(!world.times("fan").is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_a_hundred_devices_changes_and_the_others_see_no_gap_and_no_reconnect() {
+    let mut world = World::new();
+    let text = |n: u8, options: &str| {
+        manifests(&format!("d{n}"), &format!("line{}", n % 10), n, &[("p", options, "")])
+    };
+    for n in 0..100 {
+        world.fake.set(n, "p", n);
+    }
+    world.register(&(0..100).map(|n| text(n, "")).collect::<Vec<_>>()).await;
+    world.seconds(10).await;
+    assert_eq!(world.fake.connects(), 10);
+    world.put(&text(42, "").replace("collectCycle: 1000", "collectCycle: 250")).await.unwrap();
+    world.said.clear();
+    world.seconds(10).await;
+    for n in (0..100u8).filter(|n| *n != 42) {
+        let times = world.times(&format!("d{n}"));
+        let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(times.len() >= 9 && gap <= Duration::from_secs(1), "d{n}: {gap:?}");
+    }
+    assert!(world.times("d42").len() >= 38, "four times as often");
+    assert_eq!(world.fake.connects(), 10);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn registering_again_changes_what_differs_and_nothing_else() {
+    let mut world = World::new();
+    let one = |name: &str, unit: u8| manifests(name, "a", unit, &[("p", "", "{value: '5'}")]);
+    for unit in 1..=3 {
+        world.fake.set(unit, "p", 5);
+    }
+    world.register(&[one("pump", 1), one("fan", 2)]).await;
+    world.seconds(5).await;
+    for _ in 0..5 {
+        world.register(&[one("pump", 1), one("valve", 3)]).await;
+        world.seconds(5).await;
+    }
+    world.said.clear();
+    world.seconds(10).await;
+    assert_eq!(world.times("pump").len(), 10);
+    assert_eq!(world.times("valve").len(), 10);
+    assert!(world.times("fan").is_empty());
+    assert_eq!((world.fake.connects(), world.fake.writes()), (1, 0), "every device showed it");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_description_is_refused_and_the_one_before_stays_in_force() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 5);
+    let good = manifests("pump", "a", 1, &[("p", "", "")]);
+    world.put(&good).await.unwrap();
+    world.seconds(3).await;
+    for wrong in
+        [good.replace("line: a, ", ""), good.replace("collectCycle: 1000", "collectCycle: -1")]
+    {
+        match world.put(&wrong).await {
+            Err(Refused::Invalid(problems)) => assert!(!problems.problems.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    world.said.clear();
+    world.seconds(5).await;
+    assert_eq!(world.times("pump").len(), 5);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_devices_with_the_same_unit_are_both_served() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 5);
+    world.fake.set(1, "q", 6);
+    world.put(&manifests("pump", "a", 1, &[("p", "", "")])).await.unwrap();
+    world.put(&manifests("twin", "a", 1, &[("q", "", "{value: '7'}")])).await.unwrap();
+    world.seconds(10).await;
+    assert!(world.times("pump").len() >= 9 && world.times("twin").len() >= 9);
+    assert_eq!((world.fake.connects(), world.fake.get(1, "q")), (1, Some(Value::Int(7))));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_device_of_a_wire_closes_it() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 5);
+    world.put(&manifests("pump", "a", 1, &[("p", "safeValue: 0", "")])).await.unwrap();
+    world.seconds(3).await;
+    let (answer, answered) = oneshot::channel();
+    let id: DeviceId = "demo/pump".parse().unwrap();
+    world.orders.send(Order::Remove(id, answer)).await.unwrap();
+    assert!(answered.await.unwrap());
+    world.seconds(3).await;
+    assert_eq!(world.fake.events().last(), Some(&Event::Close));
+    assert_eq!(world.fake.writes(), 0, "to let a device go is no stop");
+    world.stop().await;
+}
