@@ -44,3 +44,52 @@ async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(u16, Byte
         ended = connection => Err(anyhow::anyhow!("connection closed: {ended:?}")),
     }
 }
+
+/// The events of a server-sent stream, one JSON object after the other.
+pub struct Events {
+    body: hyper::body::Incoming,
+    connection: tokio::task::JoinSet<()>,
+    buffer: String,
+}
+
+/// Opens a stream of events.
+///
+/// # Errors
+/// Nobody answers, or not with a stream.
+pub async fn events(socket: &Path, path: &str) -> Result<Events> {
+    let stream = TokioIo::new(UnixStream::connect(socket).await?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let _ = connection.await;
+    });
+    let request = Request::get(path).header("host", "localhost").body(Full::<Bytes>::default())?;
+    let answer = sender.send_request(request).await?;
+    anyhow::ensure!(answer.status() == 200, "{}", answer.status());
+    Ok(Events { body: answer.into_body(), connection: tasks, buffer: String::new() })
+}
+
+impl Events {
+    /// The next event's data; none when the stream ended.
+    ///
+    /// # Errors
+    /// The stream broke, or an event was no JSON.
+    pub async fn next(&mut self) -> Result<Option<serde_json::Value>> {
+        loop {
+            while let Some((line, rest)) = self.buffer.split_once('\n') {
+                let data = line.strip_prefix("data:").map(|data| serde_json::from_str(data.trim()));
+                self.buffer = rest.to_owned();
+                if let Some(data) = data {
+                    return Ok(Some(data?));
+                }
+            }
+            let Some(frame) = self.body.frame().await else {
+                self.connection.abort_all();
+                return Ok(None);
+            };
+            if let Ok(data) = frame?.into_data() {
+                self.buffer.push_str(&String::from_utf8_lossy(&data));
+            }
+        }
+    }
+}

@@ -6,3 +6,4 @@ pub mod foreign_mapper;
 pub mod gateway;
 pub mod http;
 pub mod process;
+pub mod world;

@@ -1,0 +1,455 @@
+//! Simulated devices, the Modbus mapper and the agent in one process, over real sockets and serial lines.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use e2e::world::{Machine, World};
+//!
+//! let mut world = World::tcp(&[Machine::new("pump", 1)]).await?;
+//! world.start().await?;
+//! world.until("pump", "level", |level| level.reported.is_some()).await?;
+//! world.stop().await
+//! # }
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use edge_agent::api::view::{DesiredAnswer, DeviceList, DeviceView, PropertyView};
+use edge_agent::{Agent, AgentConfig};
+use mapper_modbus::ModbusDriver;
+use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
+use sim_modbus::{Blueprint, Handle, LineOptions, Simulation};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::http;
+
+/// How long a condition may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One simulated device: a level that can be read (input register 0), a setpoint that can be written (holding
+/// register 0, 0 to 1000) and a relay (coil 0).
+#[derive(Clone, Debug)]
+pub struct Machine {
+    name: String,
+    unit: u8,
+    cycle: u64,
+    device_keys: String,
+    level_keys: String,
+    setpoint_keys: String,
+}
+
+impl Machine {
+    /// A machine of that name at that unit number, read every 100 ms.
+    pub fn new(name: impl Into<String>, unit: u8) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            cycle: 100,
+            device_keys: String::new(),
+            level_keys: String::new(),
+            setpoint_keys: String::new(),
+        }
+    }
+
+    /// Read every `millis`.
+    #[must_use]
+    pub fn every(self, millis: u64) -> Self {
+        Self { cycle: millis, ..self }
+    }
+
+    /// Further keys of `protocol.configData`, as in a YAML flow mapping: `timeout: 200ms, reapply: true`.
+    #[must_use]
+    pub fn keys(self, keys: &str) -> Self {
+        Self { device_keys: format!(", {keys}"), ..self }
+    }
+
+    /// Further visitor keys of the level.
+    #[must_use]
+    pub fn level(self, keys: &str) -> Self {
+        Self { level_keys: format!(", {keys}"), ..self }
+    }
+
+    /// Further visitor keys of the setpoint.
+    #[must_use]
+    pub fn setpoint(self, keys: &str) -> Self {
+        Self { setpoint_keys: format!(", {keys}"), ..self }
+    }
+
+    fn manifest(&self, wire: &str) -> String {
+        let Self { name, unit, cycle, device_keys, level_keys, setpoint_keys } = self;
+        format!(
+            "---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {{name: {name}, namespace: test}}
+spec:
+  deviceModelRef: {{name: machine}}
+  protocol:
+    protocolName: modbus
+    configData: {{{wire}, slaveID: {unit}{device_keys}}}
+  properties:
+  - name: level
+    collectCycle: {cycle}
+    visitors: {{configData: {{dataType: int{level_keys}}}}}
+  - name: setpoint
+    collectCycle: {cycle}
+    visitors: {{configData: {{dataType: int{setpoint_keys}}}}}
+  - name: relay
+    collectCycle: {cycle}
+"
+        )
+    }
+}
+
+const MODEL: &str = "
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: machine, namespace: test}
+spec:
+  protocol: modbus
+  properties:
+  - name: level
+    type: INT
+    accessMode: ReadOnly
+    visitors: {protocolName: modbus, configData: {register: InputRegister, offset: 0, limit: 1}}
+  - name: setpoint
+    type: INT
+    accessMode: ReadWrite
+    minimum: '0'
+    maximum: '1000'
+    visitors: {protocolName: modbus, configData: {register: HoldingRegister, offset: 0, limit: 1}}
+  - name: relay
+    type: BOOLEAN
+    accessMode: ReadWrite
+    visitors: {protocolName: modbus, configData: {register: CoilRegister, offset: 0, limit: 1}}
+";
+
+/// A part that runs until it is told to stop.
+struct Running {
+    stop: CancellationToken,
+    tasks: JoinSet<Result<()>>,
+}
+
+impl Running {
+    fn start(
+        run: impl Future<Output = Result<()>> + Send + 'static,
+        stop: CancellationToken,
+    ) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run);
+        Self { stop, tasks }
+    }
+
+    /// Asks it to stop and waits; tells how long that took.
+    async fn stop(mut self) -> Result<Duration> {
+        let start = Instant::now();
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        Ok(start.elapsed())
+    }
+}
+
+/// One gateway with everything on it.
+pub struct World {
+    folder: TempDir,
+    wire: String,
+    simulation: Option<Simulation>,
+    handle: Handle,
+    agent: Option<Running>,
+    mapper: Option<Running>,
+    metrics: Option<Arc<Metrics>>,
+    mqtt: Option<std::net::SocketAddr>,
+}
+
+impl World {
+    /// Machines behind one Modbus TCP server. Neither agent nor mapper runs yet.
+    ///
+    /// # Errors
+    /// A socket or the folder cannot be made.
+    pub async fn tcp(machines: &[Machine]) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let wire = format!("ip: 127.0.0.1, port: {port}");
+        let mut world = Self::new(machines, wire)?;
+        world.simulation.as_mut().context("no simulation")?.serve_tcp(listener)?;
+        Ok(world)
+    }
+
+    /// Machines on one serial line over a pseudo-terminal.
+    ///
+    /// # Errors
+    /// The pseudo-terminal or the folder cannot be made.
+    pub fn line(machines: &[Machine], options: LineOptions) -> Result<Self> {
+        let pty = sim_modbus::Pty::open()?;
+        let wire = format!("communicateMode: RTU, serialName: {}", pty.path().display());
+        let mut world = Self::new(machines, wire)?;
+        world.simulation.as_mut().context("no simulation")?.serve_rtu(pty, options);
+        Ok(world)
+    }
+
+    fn new(machines: &[Machine], wire: String) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("manifests"))?;
+        std::fs::write(folder.path().join("manifests/model.yaml"), MODEL)?;
+        let mut text = MODEL.to_owned();
+        for machine in machines {
+            let manifest = machine.manifest(&wire);
+            std::fs::write(manifest_path(folder.path(), &machine.name), &manifest)?;
+            text += &manifest;
+        }
+        let simulation = Simulation::new(Blueprint::from_manifests(&text)?);
+        let handle = simulation.handle();
+        Ok(Self {
+            folder,
+            wire,
+            simulation: Some(simulation),
+            handle,
+            agent: None,
+            mapper: None,
+            metrics: None,
+            mqtt: None,
+        })
+    }
+
+    /// The hand inside the simulation.
+    pub fn devices(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Starts the agent, then the mapper.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub async fn start(&mut self) -> Result<()> {
+        self.start_agent().await?;
+        self.start_mapper("mapper").await
+    }
+
+    /// Starts the agent with a lease of 2 s.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_agent(&mut self) -> Result<()> {
+        let dir = self.folder.path();
+        let mut config = AgentConfig::default();
+        config.node.name = "test".into();
+        config.store.dir = dir.join("store");
+        config.manifests.dir = dir.join("manifests");
+        config.devices.dmi_socket = self.dmi();
+        config.devices.lease_ttl = edge_agent::config::Span::secs(2);
+        config.api.socket = self.api();
+        config.mqtt.listen = "127.0.0.1:0".parse()?;
+        let agent = Agent::bind(config).await?;
+        self.mqtt = agent.addresses().mqtt;
+        let stop = CancellationToken::new();
+        let run = agent.run(stop.clone());
+        self.agent = Some(Running::start(async move { Ok(run.await?) }, stop));
+        Ok(())
+    }
+
+    /// Starts a mapper of that name; its back-off and its rests are short.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_mapper(&mut self, name: &str) -> Result<()> {
+        let socket = self.folder.path().join(format!("{name}.sock"));
+        let mut config = MapperConfig::new(name, socket, self.dmi());
+        config.reconnect = Pace { min: Duration::from_millis(20), max: Duration::from_millis(200) };
+        config.rest = Pace { min: Duration::from_millis(500), max: Duration::from_secs(4) };
+        let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
+        self.metrics = Some(mapper.metrics());
+        let stop = CancellationToken::new();
+        self.mapper = Some(Running::start(mapper.run(stop.clone()), stop));
+        Ok(())
+    }
+
+    /// Stops the mapper as SIGTERM would; tells how long that took.
+    ///
+    /// # Errors
+    /// It ended with an error, or does not run.
+    pub async fn stop_mapper(&mut self) -> Result<Duration> {
+        self.mapper.take().context("no mapper runs")?.stop().await
+    }
+
+    /// Takes the mapper away in the middle of whatever it does.
+    pub fn kill_mapper(&mut self) {
+        self.mapper = None;
+    }
+
+    /// Stops the agent as SIGTERM would.
+    ///
+    /// # Errors
+    /// It ended with an error, or does not run.
+    pub async fn stop_agent(&mut self) -> Result<Duration> {
+        self.agent.take().context("no agent runs")?.stop().await
+    }
+
+    /// Stops everything.
+    ///
+    /// # Errors
+    /// A part ended with an error.
+    pub async fn stop(mut self) -> Result<()> {
+        if let Some(mapper) = self.mapper.take() {
+            mapper.stop().await?;
+        }
+        if let Some(agent) = self.agent.take() {
+            agent.stop().await?;
+        }
+        if let Some(simulation) = self.simulation.take() {
+            simulation.stop().await;
+        }
+        Ok(())
+    }
+
+    /// What the running mapper counts.
+    ///
+    /// # Errors
+    /// None was started.
+    pub fn metrics(&self) -> Result<Arc<Metrics>> {
+        self.metrics.clone().context("no mapper was started")
+    }
+
+    /// Where the embedded broker listens.
+    ///
+    /// # Errors
+    /// The agent was not started.
+    pub fn mqtt(&self) -> Result<std::net::SocketAddr> {
+        self.mqtt.context("no agent was started")
+    }
+
+    /// The DMI socket.
+    pub fn dmi(&self) -> PathBuf {
+        self.folder.path().join("dmi.sock")
+    }
+
+    /// The local API's socket.
+    pub fn api(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    /// Puts a machine's manifest into the folder, in place of the one that is there.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn apply(&self, machine: &Machine) -> Result<()> {
+        let path = manifest_path(self.folder.path(), &machine.name);
+        Ok(std::fs::write(path, machine.manifest(&self.wire))?)
+    }
+
+    /// Replaces a machine's manifest by any text.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn apply_text(&self, name: &str, text: &str) -> Result<()> {
+        Ok(std::fs::write(manifest_path(self.folder.path(), name), text)?)
+    }
+
+    /// Takes a machine's manifest out of the folder.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        Ok(std::fs::remove_file(manifest_path(self.folder.path(), name))?)
+    }
+
+    /// Every device with its twin.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn all(&self) -> Result<Vec<DeviceView>> {
+        let (status, body) = http::get(&self.api(), "/v1/devices").await?;
+        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice::<DeviceList>(&body)?.devices)
+    }
+
+    /// One machine with its twin.
+    ///
+    /// # Errors
+    /// There is no such machine.
+    pub async fn device(&self, name: &str) -> Result<DeviceView> {
+        let (status, body) = http::get(&self.api(), &format!("/v1/devices/test/{name}")).await?;
+        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Waits until `reached` holds for a property of a machine; returns the property.
+    ///
+    /// # Errors
+    /// It does not within [`PATIENCE`]; the error shows the property.
+    pub async fn until(
+        &self,
+        name: &str,
+        property: &str,
+        reached: impl Fn(&PropertyView) -> bool,
+    ) -> Result<PropertyView> {
+        let found = self
+            .until_device(name, |device| device.property(property).is_some_and(&reached))
+            .await?;
+        found.property(property).cloned().context("no such property")
+    }
+
+    /// Waits until `reached` holds for a machine; returns it.
+    ///
+    /// # Errors
+    /// It does not within [`PATIENCE`]; the error shows the device.
+    pub async fn until_device(
+        &self,
+        name: &str,
+        reached: impl Fn(&DeviceView) -> bool,
+    ) -> Result<DeviceView> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let device = self.device(name).await;
+            if let Ok(device) = &device
+                && reached(device)
+            {
+                return Ok(device.clone());
+            }
+            ensure!(Instant::now() < end, "not reached: {device:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Writes a desired value and waits up to `wait` for its final acknowledgement.
+    ///
+    /// # Errors
+    /// It was refused; the error is the API's.
+    pub async fn set(
+        &self,
+        name: &str,
+        property: &str,
+        value: &str,
+        wait: &str,
+    ) -> Result<DesiredAnswer> {
+        let body = serde_json::json!({"properties": {property: {"value": value}}});
+        let path = format!("/v1/devices/test/{name}/desired?wait={wait}");
+        let (status, body) = http::patch(&self.api(), &path, &body).await?;
+        ensure!(status == 200 || status == 408, "{status}: {}", String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice(&body)?)
+    }
+}
+
+fn manifest_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join("manifests").join(format!("device-{name}.yaml"))
+}
+
+/// The acknowledgement of `property` in an answer, as a word.
+pub fn word(answer: &DesiredAnswer, property: &str) -> Option<String> {
+    Some(answer.properties.get(property)?.ack.as_ref()?.word.clone())
+}
+
+/// The reported value of a property, if its quality is good.
+pub fn good(property: &PropertyView) -> Option<&str> {
+    let reported = property.reported.as_ref()?;
+    if reported.quality != device_model::Quality::Good {
+        return None;
+    }
+    reported.value.as_deref()
+}

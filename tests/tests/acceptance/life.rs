@@ -1,0 +1,53 @@
+//! Demand 20: devices come, change and go while the others run.
+
+use anyhow::Result;
+use e2e::world::{Machine, PATIENCE, World, good};
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn row_20_a_change_of_one_device_leaves_the_others_alone() -> Result<()> {
+    let mut machines: Vec<_> =
+        (1..=10).map(|unit| Machine::new(format!("m{unit}"), unit)).collect();
+    let mut world = World::tcp(&machines).await?;
+    world.start().await?;
+    for unit in 1..=10 {
+        world.until(&format!("m{unit}"), "level", |level| good(level).is_some()).await?;
+    }
+    // A cycle ten times as long for one; the others go on, on the same connection.
+    machines[4] = Machine::new("m5", 5).every(1000);
+    world.apply(&machines[4])?;
+    let before = world.devices().counters();
+    let polled = world.devices().until(|now| {
+        [1, 2, 3, 4, 6, 7, 8, 9, 10]
+            .iter()
+            .all(|unit| now.unit(*unit).requests >= before.unit(*unit).requests + 60)
+    });
+    let after = timeout(PATIENCE, polled).await?;
+    let slow = after.unit(5).requests - before.unit(5).requests;
+    assert!(slow <= 30, "the slow one was asked {slow} times");
+    assert_eq!(after.connections.accepted, 1, "nobody reconnected");
+
+    // A broken file changes nothing; its last good state stays.
+    world.apply_text(
+        "m5",
+        "apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\nmetadata: {name: m5",
+    )?;
+    let asked = world.devices().counters().unit(5).requests;
+    timeout(PATIENCE, world.devices().until(|now| now.unit(5).requests >= asked + 6)).await?;
+    let (status, body) = e2e::http::get(&world.api(), "/readyz").await?;
+    let told = String::from_utf8_lossy(&body).into_owned();
+    assert!(told.contains("m5"), "{status}: {told}");
+
+    // Removed and added again, again without harm to the others.
+    world.remove("m5")?;
+    let gone = async {
+        while world.device("m5").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await?;
+    world.apply(&Machine::new("m5", 5))?;
+    world.until("m5", "level", |level| good(level).is_some()).await?;
+    assert_eq!(world.devices().counters().connections.accepted, 1);
+    world.stop().await
+}

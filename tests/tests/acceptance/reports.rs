@@ -1,0 +1,141 @@
+//! Demands 7, 15, 29 and 39: what is told about a value and a device, when, and to whom.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use device_model::{DeviceState, Quality, QualityCode};
+use e2e::world::{Machine, PATIENCE, World, good};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use sim_modbus::{Fault, FaultKind};
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn row_07_every_value_carries_quality_and_times() -> Result<()> {
+    let mut world = World::tcp(&[Machine::new("pump", 1).keys("timeout: 100ms")]).await?;
+    world.devices().set_value("test/pump", "level", 42.0)?;
+    world.start().await?;
+    let level = world.until("pump", "level", |level| good(level) == Some("42")).await?;
+    let before = level.reported.context("reported")?;
+    assert!(before.sample_time <= before.received_at);
+
+    world.devices().inject(Fault::new(FaultKind::Silence));
+    let level = world.until("pump", "level", |level| good(level).is_none()).await?;
+    let after = level.reported.context("reported")?;
+    assert_eq!(after.quality, Quality::Bad, "{after:?}");
+    assert!(matches!(after.code, QualityCode::Timeout | QualityCode::NoCommunication), "{after:?}");
+    assert_eq!(
+        after.value.as_deref(),
+        Some("42"),
+        "the last good value stays, and is not called good"
+    );
+    world.stop().await
+}
+
+#[tokio::test]
+async fn row_07_a_dead_mapper_leaves_values_stale() -> Result<()> {
+    let mut world = World::tcp(&[Machine::new("pump", 1).keys("staleAfter: 500ms")]).await?;
+    world.start().await?;
+    world.until("pump", "level", |level| good(level).is_some()).await?;
+    world.kill_mapper();
+    let level = world.until("pump", "level", |level| good(level).is_none()).await?;
+    let reported = level.reported.context("reported")?;
+    assert_eq!((reported.quality, reported.code), (Quality::Uncertain, QualityCode::Stale));
+    world.stop().await
+}
+
+#[tokio::test]
+async fn row_15_reports_on_change_with_deadband_and_heartbeat() -> Result<()> {
+    let machine = Machine::new("pump", 1).every(20).level("deadband: 10");
+    let mut world = World::tcp(&[machine]).await?;
+    world.start().await?;
+    let first = world.until("pump", "level", |level| good(level) == Some("0")).await?;
+    let first = first.reported.context("reported")?;
+    // A drift in small steps is told once it leaves the deadband, and not before.
+    for step in 1..=9_u8 {
+        world.devices().set_value("test/pump", "level", step.into())?;
+        let asked = world.devices().counters().requests;
+        timeout(PATIENCE, world.devices().until(|counters| counters.requests >= asked + 4)).await?;
+    }
+    let still = world.device("pump").await?;
+    let still =
+        still.property("level").and_then(|level| level.reported.clone()).context("reported")?;
+    assert_eq!((still.value.as_deref(), still.version), (Some("0"), first.version));
+    world.devices().set_value("test/pump", "level", 10.0)?;
+    world.until("pump", "level", |level| good(level) == Some("10")).await?;
+    world.stop().await?;
+
+    let machine = Machine::new("pump", 1).every(20).level("heartbeat: 200ms");
+    let mut world = World::tcp(&[machine]).await?;
+    world.start().await?;
+    let first = world.until("pump", "level", |level| good(level).is_some()).await?;
+    let first = first.reported.context("reported")?;
+    let again = world.until("pump", "level", |level| {
+        level.reported.as_ref().is_some_and(|level| level.sample_time > first.sample_time)
+    });
+    assert_eq!(
+        again.await?.reported.context("reported")?.version,
+        first.version,
+        "no change, only fresh"
+    );
+    world.stop().await
+}
+
+#[tokio::test]
+async fn row_29_device_state_is_true_and_stable() -> Result<()> {
+    let mut world = World::tcp(&[Machine::new("pump", 1).keys("timeout: 100ms")]).await?;
+    world.start().await?;
+    world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    let silent = world.devices().inject(Fault::new(FaultKind::Silence));
+    world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
+    world.devices().clear(silent);
+    world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    let start = Instant::now();
+    world.kill_mapper();
+    world.until_device("pump", |pump| pump.state == DeviceState::Unknown).await?;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    world.stop().await
+}
+
+#[tokio::test]
+async fn row_39_one_read_feeds_twin_mqtt_watch_and_table() -> Result<()> {
+    let mut world = World::tcp(&[Machine::new("pump", 1).every(200)]).await?;
+    world.devices().set_value("test/pump", "level", 1.0)?;
+    world.start().await?;
+    world.until("pump", "level", |level| good(level) == Some("1")).await?;
+    let broker = world.mqtt()?;
+    let options = MqttOptions::new("row39", broker.ip().to_string(), broker.port());
+    let (client, mut events) = AsyncClient::new(options, 16);
+    client.subscribe("$hw/events/device/test/pump/twin/update/document", QoS::AtLeastOnce).await?;
+    while !matches!(events.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
+    let watch = e2e::http::events(&world.api(), "/v1/events").await?;
+    let mut watch = std::pin::pin!(watch);
+
+    let before = world.devices().counters();
+    let start = Instant::now();
+    world.devices().set_value("test/pump", "level", 2.0)?;
+    let subscriber = async {
+        loop {
+            if let Event::Incoming(Packet::Publish(publish)) = events.poll().await? {
+                let document: serde_json::Value = serde_json::from_slice(&publish.payload)?;
+                if document["twin"]["level"]["current"]["actual"]["value"] == "2" {
+                    return anyhow::Ok(());
+                }
+            }
+        }
+    };
+    let watcher = async {
+        while let Some(event) = watch.next().await? {
+            if event["property"] == "level" && event["reported"] == "2" {
+                return anyhow::Ok(());
+            }
+        }
+        anyhow::bail!("the stream of events ended")
+    };
+    let twin = world.until("pump", "level", |level| good(level) == Some("2"));
+    let all = async { tokio::try_join!(subscriber, watcher, twin) };
+    timeout(PATIENCE, all).await.context("not all of them heard of it")??;
+    let cycles = u64::try_from(start.elapsed().as_millis() / 200)? + 2;
+    let read = world.devices().counters().unit(1).requests - before.unit(1).requests;
+    assert!(read <= cycles * 3, "{read} requests in {cycles} cycles of three");
+    world.stop().await
+}
