@@ -99,7 +99,10 @@ async fn row_22_the_plan_shows_the_address_base() -> Result<()> {
     .await??;
     let plan = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{plan}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(plan.contains("base 0"), "the base that is used is shown:\n{plan}");
-    assert!(plan.contains("4000") || plan.contains("40"), "and the other notation:\n{plan}");
+    assert!(plan.contains("count from 0"), "the base that is used is shown:\n{plan}");
+    let speed = plan.lines().find(|line| line.contains(" speed ")).context("speed")?;
+    for notation in ["holding 0", "0x0000", "40001"] {
+        assert!(speed.contains(notation), "{notation} is missing in {speed:?}");
+    }
     Ok(())
 }
