@@ -112,9 +112,8 @@ async fn read_once(args: &RunArgs) -> anyhow::Result<Outcome> {
             ModbusDriver::PROTOCOL
         );
     }
-    let units = devices.clone();
-    let readings = once(&ModbusDriver::default(), devices).await;
-    let rows: Vec<Row> = readings.into_iter().map(|reading| Row::new(reading, &units)).collect();
+    let readings = once(&ModbusDriver::default(), devices.clone()).await;
+    let rows = rows(&devices, &readings);
     print(args.output.output, &rows, |rows| rows_table(rows))?;
     let bad = rows.iter().filter(|row| row.quality == Quality::Bad).count();
     Ok(match bad + loaded.problems.len() {
@@ -124,22 +123,26 @@ async fn read_once(args: &RunArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-impl Row {
-    fn new(once: OnceReading, devices: &[Device]) -> Self {
-        let OnceReading { device, property, reading, problem } = once;
-        let known = devices.iter().find(|known| known.id == device);
-        let known = known.and_then(|device| device.property(property.as_str()));
-        Self {
-            device: device.to_string(),
-            property: property.to_string(),
-            value: reading.value.as_ref().map(ToString::to_string),
-            unit: known.map(|property| property.unit.clone()).unwrap_or_default(),
-            quality: reading.quality,
-            code: reading.code,
-            time: reading.sample_time,
-            problem,
+/// One row for each reading, in the order of the manifests.
+fn rows(devices: &[Device], readings: &[OnceReading]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for device in devices {
+        for property in &device.properties {
+            let here =
+                |once: &&OnceReading| once.device == device.id && once.property == property.name;
+            rows.extend(readings.iter().filter(here).map(|once| Row {
+                device: device.id.to_string(),
+                property: property.name.to_string(),
+                value: once.reading.value.as_ref().map(ToString::to_string),
+                unit: property.unit.clone(),
+                quality: once.reading.quality,
+                code: once.reading.code,
+                time: once.reading.sample_time,
+                problem: once.problem.clone(),
+            }));
         }
     }
+    rows
 }
 
 fn rows_table(rows: &[Row]) -> String {

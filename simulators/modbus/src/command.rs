@@ -81,6 +81,7 @@ pub enum Parity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// Lines for people.
+    #[value(alias = "table")]
     Text,
     /// One JSON object at the start and one at the end, a line each.
     Json,
