@@ -165,7 +165,14 @@ impl Writer {
                 current.tell(AckCode::Superseded, format!("by generation {newer}"), acks);
             }
         }
+        let first = self.current.is_none();
         let (phase, ack) = match wanted.known {
+            // Nobody watched the device meanwhile: both may have been without power.
+            Known::Acked(code)
+                if code.is_success() && first && options.reapply && !options.at_most_once =>
+            {
+                (Phase::ReadFirst, Some(code))
+            }
             Known::Acked(code) if code.is_final() => {
                 (Phase::Settled { success: code.is_success() }, Some(code))
             }

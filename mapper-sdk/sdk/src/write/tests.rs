@@ -166,10 +166,18 @@ fn reapply_looks_when_the_device_is_back_and_writes_if_it_forgot() {
     let (mut writer, mut acks) = (Writer::default(), Vec::new());
     let options = PropertyOptions { reapply: true, ..options() };
     writer.want(Some(wanted(5, 1, Known::Acked(AckCode::Verified))), &options, &mut acks);
+    assert_eq!(writer.step(&mut acks), Some(Step::ReadBack), "both may have been without power");
+    assert_eq!(writer.read_back(&shows(5), &options, &mut acks), Turn::None);
     assert_eq!(writer.back(&options), NOW);
     assert_eq!(writer.step(&mut acks), Some(Step::ReadBack));
     writer.read_back(&shows(0), &options, &mut acks);
     assert!(matches!(writer.step(&mut acks), Some(Step::Write(_))));
+    assert!(acks.is_empty(), "what was acknowledged stays acknowledged");
+
+    let pulse = PropertyOptions { at_most_once: true, ..options };
+    let mut writer = Writer::default();
+    let known = Known::Acked(AckCode::Verified);
+    assert_eq!(writer.want(Some(wanted(1, 1, known)), &pulse, &mut acks), Turn::None);
 }
 
 #[test]
