@@ -138,6 +138,10 @@ fn the_demo_prints_every_twin_change_as_json_and_exits_0() {
             assert!((low - 0.06..=high + 0.06).contains(&value), "{device} {property} {value}");
         }
     }
+    for device in ["demo/pump", "demo/meter", "demo/room"] {
+        let last = changes.iter().rfind(|change| change["device"] == device).unwrap();
+        assert_eq!(last["state"], "online", "{last}");
+    }
     let verified = |change: &&Json| change["ack"]["word"] == "verified";
     assert!(changes.iter().filter(verified).any(|change| is(change, "demo/pump", "speed")));
     assert!(changes.iter().filter(verified).any(|change| is(change, "demo/room", "setpoint")));
@@ -216,8 +220,18 @@ fn a_desired_value_survives_a_restart_of_the_demo() {
 
     // The simulated drive has forgotten it; the twin has not.
     let second = Demo::start(home, dir);
-    second.wait_for("the wish of before", |change| {
-        is(change, "demo/pump", "speed") && change["desired"] == "777"
+    let mut begun_at_rest = false;
+    second.wait_for("the shaft moving", |change| {
+        let speed = change["reported"].as_str().and_then(|text| text.parse::<i64>().ok());
+        let Some(speed) = speed.filter(|_| is(change, "demo/pump", "measured-speed")) else {
+            return false;
+        };
+        begun_at_rest |= speed < 100;
+        begun_at_rest && speed > 200
     });
+    let get = run(home, &["get", "pump", "--output", "json"]);
+    let pump: Json = serde_json::from_slice(&get.stdout).unwrap();
+    assert_eq!(pump["properties"][0]["desired"]["value"], "777");
+    assert_eq!(pump["properties"][0]["reported"]["value"], "777");
     second.stop();
 }
