@@ -42,7 +42,8 @@ pub(crate) struct Folder {
 #[derive(Debug)]
 struct File {
     stamp: Stamp,
-    good: Vec<Manifest>,
+    /// Its last good text: a tenth of the memory of what it says.
+    good: String,
     fault: Option<String>,
     /// Whether it was ever read without a fault.
     read: bool,
@@ -87,18 +88,17 @@ impl Folder {
         if self.files.get(&path).is_some_and(|file| file.stamp == stamp) {
             return false;
         }
-        let parsed = text(&path, stamp.length)
-            .and_then(|text| parse_manifests(&text).map_err(|error| error.to_string()));
+        let checked = text(&path, stamp.length).and_then(check);
         let file = self.files.entry(path).or_insert(File {
             stamp,
-            good: Vec::new(),
+            good: String::new(),
             fault: None,
             read: false,
         });
         file.stamp = stamp;
-        match parsed {
-            Ok(manifests) => {
-                file.good = manifests;
+        match checked {
+            Ok(text) => {
+                file.good = text;
                 file.fault = None;
                 file.read = true;
             }
@@ -116,79 +116,126 @@ impl Folder {
     ///
     /// What did not change is the very object that it was.
     pub(crate) fn resolve(&self, before: &Definitions) -> (Definitions, Vec<Fault>) {
-        let mut faults = Vec::new();
-        let mut models: HashMap<ModelId, (Arc<DeviceModel>, String)> = HashMap::new();
-        let mut instances: BTreeMap<(String, String), (&DeviceInstance, String)> = BTreeMap::new();
         if let Some(reason) = &self.unreadable {
             let message = format!("cannot read the folder: {reason}; what was defined stays");
             return (before.clone(), vec![Fault { file: ".".into(), message }]);
         }
+        let mut faults = Vec::new();
         for (path, file) in &self.files {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(fault) = &file.fault {
                 let kept = if file.read { "; what it held before stays" } else { "" };
-                faults.push(Fault { file: name.clone(), message: format!("{fault}{kept}") });
-            }
-            for manifest in &file.good {
-                let twice = match manifest {
-                    Manifest::Model(model) => {
-                        let id = (model.metadata.namespace.clone(), model.metadata.name.clone());
-                        let known = before.models.get(&id).filter(|known| known.as_ref() == model);
-                        let model = known.cloned().unwrap_or_else(|| Arc::new(model.clone()));
-                        insert_first(&mut models, id, model, &name)
-                    }
-                    Manifest::Device(device) => {
-                        let id = (device.metadata.namespace.clone(), device.metadata.name.clone());
-                        match instances.get(&id) {
-                            Some((_, holder)) => Some(("Device", id, holder.clone())),
-                            None => {
-                                instances.insert(id, (device, name.clone()));
-                                None
-                            }
-                        }
-                    }
-                };
-                if let Some((kind, (namespace, object), holder)) = twice {
-                    let message = format!(
-                        "{kind} {namespace}/{object} stands in {holder} already, which counts; remove one of them"
-                    );
-                    faults.push(Fault { file: name.clone(), message });
-                }
+                faults.push(Fault { file: name(path), message: format!("{fault}{kept}") });
             }
         }
-        let mut definitions = Definitions {
-            models: models.into_iter().map(|(id, (model, _))| (id, model)).collect(),
-            devices: HashMap::with_capacity(instances.len()),
-        };
-        for (instance, file) in instances.into_values() {
-            let known = |id: &DeviceId| before.devices.get(id).cloned();
-            match resolve(instance, &definitions, known) {
-                Ok(device) => {
-                    definitions.devices.insert(device.id.clone(), device);
-                }
-                Err((message, kept)) => {
-                    let stays = if kept.is_some() { "; it stays as it was" } else { "" };
-                    faults.push(Fault { file, message: format!("{message}{stays}") });
-                    definitions.devices.extend(kept.map(|device| (device.id.clone(), device)));
-                }
-            }
-        }
+        let mut definitions =
+            Definitions { models: self.models(before, &mut faults), ..Definitions::default() };
+        self.devices(before, &mut definitions, &mut faults);
         (definitions, faults)
+    }
+
+    fn models(
+        &self,
+        before: &Definitions,
+        faults: &mut Vec<Fault>,
+    ) -> HashMap<ModelId, Arc<DeviceModel>> {
+        let mut holders: HashMap<ModelId, String> = HashMap::new();
+        let mut models = HashMap::new();
+        for (path, file) in &self.files {
+            for manifest in manifests(&file.good, |document| document.contains("DeviceModel")) {
+                let Manifest::Model(model) = manifest else { continue };
+                let id = (model.metadata.namespace.clone(), model.metadata.name.clone());
+                if let Some(holder) = holders.get(&id) {
+                    faults.push(twice("DeviceModel", &id, holder, path));
+                    continue;
+                }
+                holders.insert(id.clone(), name(path));
+                let known = before.models.get(&id).filter(|known| ***known == model);
+                models.insert(id, known.cloned().unwrap_or_else(|| Arc::new(model)));
+            }
+        }
+        models
+    }
+
+    /// One device at a time, so that the largest folder needs little memory.
+    fn devices(
+        &self,
+        before: &Definitions,
+        definitions: &mut Definitions,
+        faults: &mut Vec<Fault>,
+    ) {
+        let mut holders: HashMap<ModelId, String> = HashMap::new();
+        for (path, file) in &self.files {
+            for manifest in manifests(&file.good, |_| true) {
+                let Manifest::Device(instance) = manifest else { continue };
+                let id = (instance.metadata.namespace.clone(), instance.metadata.name.clone());
+                if let Some(holder) = holders.get(&id) {
+                    faults.push(twice("Device", &id, holder, path));
+                    continue;
+                }
+                holders.insert(id, name(path));
+                let known = |id: &DeviceId| before.devices.get(id).cloned();
+                match resolve(&instance, definitions, known) {
+                    Ok(device) => {
+                        definitions.devices.insert(device.id.clone(), device);
+                    }
+                    Err((message, kept)) => {
+                        let stays = if kept.is_some() { "; it stays as it was" } else { "" };
+                        let message = format!("{message}{stays}");
+                        faults.push(Fault { file: name(path), message });
+                        definitions.devices.extend(kept.map(|device| (device.id.clone(), device)));
+                    }
+                }
+            }
+        }
     }
 }
 
-/// Keeps the first of two objects of one name; the second is told with the file that holds the first.
-fn insert_first(
-    models: &mut HashMap<ModelId, (Arc<DeviceModel>, String)>,
-    id: ModelId,
-    model: Arc<DeviceModel>,
-    file: &str,
-) -> Option<(&'static str, ModelId, String)> {
-    if let Some((_, holder)) = models.get(&id) {
-        return Some(("DeviceModel", id, holder.clone()));
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The first of two objects of one name counts.
+fn twice(kind: &str, (namespace, object): &ModelId, holder: &str, path: &Path) -> Fault {
+    let message = format!(
+        "{kind} {namespace}/{object} stands in {holder} already, which counts; remove one of them"
+    );
+    Fault { file: name(path), message }
+}
+
+/// The text, if all of it can be read.
+fn check(text: String) -> Result<String, String> {
+    if documents(&text).all(|document| parse_manifests(document).is_ok()) {
+        return Ok(text);
     }
-    models.insert(id, (model, file.into()));
-    None
+    // As a whole, so that line and document are counted from the file's beginning.
+    match parse_manifests(&text) {
+        Ok(_) => Err("holds a %YAML or %TAG directive; remove it".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What a checked text says, document by document, where `of_interest`.
+fn manifests(text: &str, of_interest: impl Fn(&str) -> bool) -> impl Iterator<Item = Manifest> {
+    let documents = documents(text).filter(move |document| of_interest(document));
+    documents.flat_map(|document| parse_manifests(document).unwrap_or_default())
+}
+
+/// The documents of a YAML stream. A line that begins with `---` begins one, wherever it stands.
+fn documents(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let marker = text
+            .match_indices("\n---")
+            .map(|(at, _)| at + 1)
+            .find(|at| text[at + 3..].chars().next().is_none_or(|c| c.is_ascii_whitespace()));
+        let (document, others) = match marker {
+            Some(at) => (&text[..at], Some(&text[at..])),
+            None => (text, None),
+        };
+        rest = others;
+        Some(document)
+    })
 }
 
 /// The device, or why not and what stands in its place.
