@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use device_model::{Device, DeviceId, DeviceState, Problem};
 use device_twin::{AckSource, Command, PropertyReport, Report};
 use dmi::convert::{self, Peer, TwinReport, model_to_proto};
-use dmi::headers;
 use dmi::proto::{
     DeviceManagerService, MapperRegisterRequest, MapperRegisterResponse, ReportDeviceStatesRequest,
     ReportDeviceStatesResponse, ReportDeviceStatusRequest, ReportDeviceStatusResponse,
 };
+use dmi::{headers, refusal};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 use tracing::warn;
@@ -123,10 +123,11 @@ impl DmiServer {
         let id = convert::report_device(&request).map_err(|problem| invalid(&problem))?;
         self.admit(&metadata, &id)?;
         let device = self.device(&id)?;
-        let convert::Report { twins, refused } =
-            convert::report_from_proto(request, &device, now());
+        let report = convert::report_from_proto(request, &device, now());
+        let unread = report.refusal();
+        let twins = report.twins;
         if twins.is_empty() {
-            return Err(invalid_parts(&refused));
+            return Err(unread.unwrap_or_else(|| Status::invalid_argument("nothing is reported")));
         }
         let acknowledges = word(&metadata, headers::CAPABILITIES)
             .is_some_and(|words| headers::lists(words, headers::ACK));
@@ -139,8 +140,8 @@ impl DmiServer {
         let taken = count.saturating_sub(answer.refused.len());
         let taken = u64::try_from(taken).unwrap_or(u64::MAX);
         self.metrics.dmi_values.fetch_add(taken, Ordering::Relaxed);
-        if !refused.is_empty() {
-            return Err(invalid_parts(&refused));
+        if let Some(unread) = unread {
+            return Err(unread);
         }
         if !answer.refused.is_empty() {
             return Err(refuse::parts(&answer.refused));
@@ -216,10 +217,11 @@ impl DmiServer {
 
     fn count<T>(&self, result: Result<T, Status>) -> Result<T, Status> {
         self.metrics.dmi_calls.fetch_add(1, Ordering::Relaxed);
-        result.inspect_err(|status| {
+        result.map_err(|status| {
             if status.code() != tonic::Code::ResourceExhausted {
                 self.metrics.dmi_refused.fetch_add(1, Ordering::Relaxed);
             }
+            refusal::fitting(status)
         })
     }
 }
@@ -272,11 +274,6 @@ fn word<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
 
 fn invalid(problem: &Problem) -> Status {
     Status::invalid_argument(problem.to_string())
-}
-
-fn invalid_parts(problems: &[Problem]) -> Status {
-    let parts: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Status::invalid_argument(parts.join("; "))
 }
 
 fn denied(denied: Denied) -> Status {

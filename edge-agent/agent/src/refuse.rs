@@ -43,15 +43,11 @@ pub(crate) fn status(rejected: &Rejected) -> Status {
 
 /// What a mapper is told when parts of its report were refused; the others were applied.
 pub(crate) fn parts(refused: &[Refused]) -> Status {
-    let parts: Vec<_> = refused
-        .iter()
-        .map(|one| {
-            let part = match one.reason {
-                Rejected::Unknown { .. } => "propertyName",
-                _ => "reported.value",
-            };
-            format!("reportedDevice.twins[{}].{part}: {}", one.index, one.reason)
-        })
-        .collect();
-    Status::new(Code::InvalidArgument, parts.join("; "))
+    dmi::refusal::invalid(refused.iter().map(|one| {
+        let part = match one.reason {
+            Rejected::Unknown { .. } => "propertyName",
+            _ => "reported.value",
+        };
+        format!("reportedDevice.twins[{}].{part}: {}", one.index, one.reason)
+    }))
 }

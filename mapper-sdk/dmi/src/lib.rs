@@ -126,6 +126,7 @@ pub mod authority;
 pub mod connect;
 pub mod convert;
 pub mod headers;
+pub mod refusal;
 pub mod serve;
 
 /// Messages, clients and server traits as generated from `proto/dmi.proto`.

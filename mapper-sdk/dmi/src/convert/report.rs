@@ -1,7 +1,6 @@
 //! What a mapper says about one device: readings, acknowledgements, echoes of desired values.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use device_model::{
     Ack, AckCode, DataType, Device, DeviceId, Generation, Problem, Property, PropertyName, Quality,
@@ -12,6 +11,7 @@ use tonic::Status;
 
 use super::words;
 use crate::proto::{DeviceStatus, ReportDeviceStatusRequest, Twin, TwinProperty};
+use crate::refusal;
 
 /// One property's part of a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,26 +35,10 @@ pub struct Report {
     pub refused: Vec<Problem>,
 }
 
-/// Largest text of a refusal, in octets: it travels in a header, and peers take some 8 KiB of headers.
-const REFUSAL_LIMIT: usize = 4096;
-
 impl Report {
-    /// `INVALID_ARGUMENT` with every problem on a line of its own, or as many as a header carries; none if nothing
-    /// was refused.
+    /// `INVALID_ARGUMENT` that names what was refused, as far as a header carries it; none if nothing was.
     pub fn refusal(&self) -> Option<Status> {
-        let mut text = String::new();
-        for (index, problem) in self.refused.iter().enumerate() {
-            let line = problem.to_string();
-            if text.len() + line.len() > REFUSAL_LIMIT {
-                let _ = write!(text, "\nand {} more", self.refused.len() - index);
-                break;
-            }
-            if index > 0 {
-                text.push('\n');
-            }
-            text.push_str(&line);
-        }
-        (!self.refused.is_empty()).then(|| Status::invalid_argument(text))
+        (!self.refused.is_empty()).then(|| refusal::invalid(self.refused.iter()))
     }
 }
 
