@@ -3,7 +3,6 @@
 //! Each is a process that does what its input says and tells what happens as lines of JSON; see the head of its
 //! source for both.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,6 +12,8 @@ use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
+
+use crate::peers::program;
 
 /// Which program, and how it connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +48,13 @@ impl ForeignMapper {
     /// # Errors
     /// The program could not be built or started.
     pub async fn start(stack: Stack, agent: &Path, own: &Path) -> anyhow::Result<Self> {
-        let built = Built::prepare().await?;
         let mut command = match stack {
             Stack::Python => {
-                let mut command = Command::new(built.get("EDGETWIN_PYTHON")?);
-                command.arg(built.get("EDGETWIN_PYTHON_PEER")?);
+                let mut command = Command::new(program("EDGETWIN_PYTHON").await?);
+                command.arg(program("EDGETWIN_PYTHON_PEER").await?);
                 command
             }
-            _ => Command::new(built.get("EDGETWIN_GO_PEER")?),
+            _ => Command::new(program("EDGETWIN_GO_PEER").await?),
         };
         match stack {
             Stack::GoFresh => command.arg("--fresh"),
@@ -87,6 +87,21 @@ impl ForeignMapper {
         }
     }
 
+    /// How many events of that kind came and were not returned.
+    pub fn unread(&self, kind: &str) -> usize {
+        self.events.iter().filter(|event| event["event"] == kind).count()
+    }
+
+    /// The next call of the agent: its name and the request. Waits for it.
+    ///
+    /// # Errors
+    /// As for [`ForeignMapper::event`].
+    pub async fn called(&mut self) -> anyhow::Result<(String, Json)> {
+        let event = self.event("called").await?;
+        let name = event["call"].as_str().context("a call has a name")?;
+        Ok((name.to_owned(), event["request"].clone()))
+    }
+
     /// Has it call the agent, and waits for the answer: `code` in capitals without underscores, `message`,
     /// `headers`, and for `times` calls how many were `ok` and `failed` and how many `seconds` they took.
     ///
@@ -100,26 +115,5 @@ impl ForeignMapper {
         let code = answer["code"].as_str().unwrap_or_default().replace('_', "").to_uppercase();
         answer["code"] = code.into();
         Ok(answer)
-    }
-}
-
-/// Where the programs are.
-struct Built(String);
-
-impl Built {
-    /// Builds what is not in the cache; a first run takes a minute.
-    async fn prepare() -> anyhow::Result<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/prepare");
-        let output =
-            Command::new(script).stderr(Stdio::inherit()).output().await.context(script)?;
-        if !output.status.success() {
-            bail!("{script}: {}; it needs go and python3 with venv", output.status);
-        }
-        Ok(Self(String::from_utf8(output.stdout)?))
-    }
-
-    fn get(&self, name: &str) -> anyhow::Result<OsString> {
-        let value = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.map(Into::into).with_context(|| format!("tests/peers/prepare gave no {name}"))
     }
 }

@@ -5,5 +5,7 @@ pub mod crash;
 pub mod foreign_mapper;
 pub mod gateway;
 pub mod http;
+pub mod mosquitto;
+pub mod peers;
 pub mod process;
 pub mod world;

@@ -3,10 +3,10 @@
 #![expect(clippy::expect_used, reason = "what is arranged here and fails, fails the test")]
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use device_model::{Device, Manifest, Value, parse_manifests};
+use e2e::peers::program;
 use mapper_modbus::{ModbusDriver, ModbusSession, Unit, Visitor};
 use mapper_sdk::{Driver, Session};
 
@@ -17,10 +17,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(kind: &str) -> Self {
-        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-        let mut child = Command::new(python(&peers))
-            .arg(peers.join("python/modbus_server.py"))
+    async fn start(kind: &str) -> Self {
+        let python = program("EDGETWIN_PYTHON").await.expect("an interpreter that has pymodbus");
+        let mut child = Command::new(python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/python/modbus_server.py"))
             .arg(kind)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -38,17 +38,6 @@ impl Drop for Server {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
-}
-
-/// An interpreter that has pymodbus and pyserial: `EDGETWIN_PYTHON`, else the one that `prepare` makes.
-fn python(peers: &Path) -> PathBuf {
-    if let Some(python) = std::env::var_os("EDGETWIN_PYTHON") {
-        return python.into();
-    }
-    let built = Command::new(peers.join("prepare")).output().expect("prepare runs");
-    let built = String::from_utf8(built.stdout).expect("it prints text");
-    let python = built.lines().find_map(|line| line.strip_prefix("EDGETWIN_PYTHON="));
-    python.expect("prepare names its python").into()
 }
 
 fn device(wire: &str) -> Device {
@@ -118,12 +107,12 @@ async fn reads_and_writes(wire: &str) {
 
 #[tokio::test]
 async fn a_pymodbus_server_on_tcp() {
-    let server = Server::start("tcp");
+    let server = Server::start("tcp").await;
     reads_and_writes(&format!("ip: 127.0.0.1, port: {}", server.place)).await;
 }
 
 #[tokio::test]
 async fn a_pymodbus_server_on_a_line() {
-    let server = Server::start("rtu");
+    let server = Server::start("rtu").await;
     reads_and_writes(&format!("serialPort: {}, baudRate: 115200", server.place)).await;
 }

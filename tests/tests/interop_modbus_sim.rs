@@ -2,9 +2,10 @@
 #![cfg(feature = "peers")]
 #![expect(clippy::expect_used, reason = "what is arranged here and fails, fails the test")]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use e2e::peers::program;
 use serde_json::{Value as Json, json};
 use sim_modbus::{Blueprint, LineOptions, Simulation, Table};
 use tokio::net::TcpListener;
@@ -48,8 +49,8 @@ async fn run(program: &OsStr, arguments: &[&str]) -> String {
 /// What pymodbus gets on a wire, and what it leaves behind.
 async fn pymodbus(simulation: Simulation, wire: &[&str]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/python/modbus_client.py");
-    let python = std::env::var_os("EDGETWIN_PYTHON").unwrap_or_else(|| OsString::from("python3"));
-    let said = run(&python, &[&[script], wire].concat()).await;
+    let python = program("EDGETWIN_PYTHON").await.expect("an interpreter that has pymodbus");
+    let said = run(python.as_os_str(), &[&[script], wire].concat()).await;
     let said: Json = serde_json::from_str(&said).expect("one JSON object");
     assert_eq!(
         said,

@@ -1,0 +1,98 @@
+//! The clients of Eclipse Mosquitto, `mosquitto_sub` and `mosquitto_pub`: Debian's package `mosquitto-clients`.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value as Json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How long a message may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Marks a message among what else is printed; a tab parts topic and payload.
+const MESSAGE: &str = "message ";
+
+/// A running `mosquitto_sub`; killed when dropped.
+#[derive(Debug)]
+pub struct Subscriber {
+    // Kills the process when dropped.
+    _process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Subscriber {
+    /// Subscribes and waits for the broker's word that it is so.
+    ///
+    /// # Errors
+    /// The program is not installed, or the broker does not accept the subscription.
+    pub async fn start(broker: SocketAddr, topics: &[&str]) -> Result<Self> {
+        // It tells with -d when the subscription is there, but into a pipe only when its buffer is full.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub", "-d", "-q", "1"]).args(address(broker));
+        command.args(["-F", &format!("{MESSAGE}%t\t%p")]);
+        for topic in topics {
+            command.args(["-t", topic]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().context("mosquitto_sub; install mosquitto-clients")?;
+        let output = process.stdout.take().context("its output is piped")?;
+        let mut subscriber = Self { _process: process, lines: BufReader::new(output).lines() };
+        subscriber.line(|line| line.starts_with("Subscribed").then_some(())).await?;
+        Ok(subscriber)
+    }
+
+    /// The next message for which `wanted` holds; those before it are passed over.
+    ///
+    /// # Errors
+    /// None came in time; the error has the last line of the program.
+    pub async fn message(
+        &mut self,
+        wanted: impl Fn(&str, &Json) -> bool,
+    ) -> Result<(String, Json)> {
+        self.line(|line| {
+            let (topic, payload) = line.strip_prefix(MESSAGE)?.split_once('\t')?;
+            let payload = serde_json::from_str(payload).ok()?;
+            wanted(topic, &payload).then(|| (topic.to_owned(), payload))
+        })
+        .await
+    }
+
+    async fn line<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let mut last = String::new();
+        let search = async {
+            while let Some(line) = self.lines.next_line().await? {
+                if let Some(found) = wanted(&line) {
+                    return Ok(found);
+                }
+                last = line;
+            }
+            anyhow::bail!("mosquitto_sub ended")
+        };
+        let found = timeout(PATIENCE, search).await;
+        found
+            .map_err(anyhow::Error::from)
+            .flatten()
+            .with_context(|| format!("last it said: {last:?}"))
+    }
+}
+
+/// Publishes one message with `mosquitto_pub` and waits until the broker has acknowledged it.
+///
+/// # Errors
+/// The program is not installed, or the broker does not take the message.
+pub async fn publish(broker: SocketAddr, topic: &str, payload: &str) -> Result<()> {
+    let mut command = Command::new("mosquitto_pub");
+    command.args(address(broker)).args(["-q", "1", "-t", topic, "-m", payload]).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await?;
+    let output = output.context("mosquitto_pub; install mosquitto-clients")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn address(broker: SocketAddr) -> [String; 4] {
+    ["-h".into(), broker.ip().to_string(), "-p".into(), broker.port().to_string()]
+}
