@@ -3,6 +3,8 @@
 pub mod dmi;
 pub mod memory;
 pub mod order;
+pub mod rtu;
+pub mod set;
 pub mod start;
 
 use std::time::Duration;

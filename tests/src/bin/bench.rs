@@ -39,6 +39,18 @@ enum Line {
     },
     /// 500 sequential updates of one property: how many arrive out of order at an MQTT subscriber.
     Order,
+    /// Share of a serial line at 9600 baud that the mapper uses.
+    Rtu {
+        /// Seconds of polling.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// From `edgetwin set` to the register, with polling at full load.
+    Set {
+        /// Values that are set.
+        #[arg(long, default_value_t = 100)]
+        runs: u16,
+    },
 }
 
 #[tokio::main]
@@ -47,6 +59,8 @@ async fn main() -> Result<ExitCode> {
         Line::Start { runs } => serde_json::to_value(bench::start::run(runs).await?)?,
         Line::Dmi { seconds } => serde_json::to_value(bench::dmi::run(seconds).await?)?,
         Line::Memory { seconds } => serde_json::to_value(bench::memory::run(seconds).await?)?,
+        Line::Rtu { seconds } => serde_json::to_value(bench::rtu::run(seconds).await?)?,
+        Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
         Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
     };
     #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
