@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use device_model::{DeviceState, Quality};
 use e2e::world::{Machine, PATIENCE, World, good, word};
 use sim_modbus::{Fault, FaultKind, LineOptions};
@@ -17,12 +17,11 @@ async fn row_01_a_device_that_was_away_is_read_again() -> Result<()> {
     let mut world = World::tcp(&[Machine::new("pump", 1).keys("timeout: 100ms")]).await?;
     let away = world.devices().inject(Fault::new(FaultKind::Reset));
     world.start().await?;
-    let lost = world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
-    let level = lost.property("level").context("level")?;
-    assert!(
-        level.reported.as_ref().is_some_and(|level| level.quality == Quality::Bad),
-        "{level:#?}"
-    );
+    world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
+    let bad = |level: &edge_agent::api::view::PropertyView| {
+        level.reported.as_ref().is_some_and(|reported| reported.quality == Quality::Bad)
+    };
+    world.until("pump", "level", bad).await?;
     world.devices().clear(away);
     for round in 0..5 {
         world.devices().set_value("test/pump", "level", f64::from(round))?;
