@@ -44,7 +44,8 @@ Every option of a device: docs/modbus.md.";
 /// Time between two writings of the counters.
 const METRICS_EVERY: Duration = Duration::from_secs(10);
 
-#[tokio::main]
+/// One thread: a mapper waits far more than it computes, and a hop between threads costs more than a report.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
