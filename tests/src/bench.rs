@@ -2,6 +2,7 @@
 
 pub mod dmi;
 pub mod memory;
+pub mod modbus;
 pub mod order;
 pub mod rtu;
 pub mod set;

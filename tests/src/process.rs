@@ -58,6 +58,19 @@ impl Process {
         })
     }
 
+    /// Processor time of its threads that still live, to the nanosecond; [`Usage::cpu`] counts in hundredths.
+    ///
+    /// # Errors
+    /// It is gone, or the kernel does not count.
+    pub fn busy(&self) -> Result<Duration> {
+        let mut nanos = 0_u64;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += text.split_whitespace().next().context("no schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -37,6 +37,12 @@ enum Line {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// The Modbus mapper: registers a second beside a bare tokio-modbus loop; processor time and memory with 100 units.
+    Modbus {
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
     /// 500 sequential updates of one property: how many arrive out of order at an MQTT subscriber.
     Order,
     /// Share of a serial line at 9600 baud that the mapper uses.
@@ -61,6 +67,7 @@ async fn main() -> Result<ExitCode> {
         Line::Memory { seconds } => serde_json::to_value(bench::memory::run(seconds).await?)?,
         Line::Rtu { seconds } => serde_json::to_value(bench::rtu::run(seconds).await?)?,
         Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
+        Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,
         Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
     };
     #[expect(clippy::print_stdout, reason = "the figures are this program's output")]

@@ -1,0 +1,288 @@
+//! The whole Modbus mapper, as a process of its own between a simulator and the agent, beside a bare tokio-modbus loop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use tokio_modbus::client::{Context as Client, Reader, tcp};
+use tokio_modbus::slave::{Slave, SlaveContext};
+
+use super::{megabytes, per};
+use crate::gateway::{Gateway, free_port};
+use crate::http;
+use crate::process::{Process, eventually, program};
+
+/// Registers of one request: as many as the protocol allows.
+const BLOCK: u16 = 125;
+/// Units on the wire of the throughput, each read once a millisecond: together far more than the wire can carry, so
+/// that it is never idle.
+const BUSY_UNITS: u8 = 40;
+/// Properties that share a block.
+const WIDE: u16 = 5;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What it measured.
+#[derive(Debug, Serialize)]
+pub struct Modbus {
+    /// Blocks of 125 registers, as fast as they go.
+    pub throughput: Throughput,
+    /// 100 units of 20 registers at one second.
+    pub fleet: Fleet,
+}
+
+/// Blocks of 125 registers over one connection, one request after the other, to the same simulator.
+#[derive(Debug, Serialize)]
+pub struct Throughput {
+    /// Of the mapper, which decodes and reports them.
+    pub mapper_registers_per_s: f64,
+    /// Of a loop that throws them away; before and after the mapper's turn, the better one.
+    pub bare_registers_per_s: f64,
+    /// The one by the other.
+    pub ratio: f64,
+    /// At least so much is wanted.
+    pub wanted_ratio: f64,
+}
+
+/// What a steady load costs.
+#[derive(Debug, Serialize)]
+pub struct Fleet {
+    /// Values that the mapper read each second; 2,000 are wanted.
+    pub values_per_s: f64,
+    /// Processor time of the mapper, in milliseconds.
+    pub mapper_cpu_ms_per_10k: f64,
+    /// Of the agent, which commits the values and serves its broker.
+    pub agent_cpu_ms_per_10k: f64,
+    /// Resident memory of the mapper, in MB.
+    pub mapper_mb: f64,
+    /// Of the agent.
+    pub agent_mb: f64,
+    /// At most so much is wanted of the mapper: 0.4 of what Telegraf takes.
+    pub wanted_cpu_ms_per_10k: f64,
+    /// At most so much is wanted of the mapper.
+    pub wanted_mb: f64,
+}
+
+/// Measures both, `seconds` each.
+///
+/// # Errors
+/// A program does not start, or does not get going.
+pub async fn run(seconds: u64) -> Result<Modbus> {
+    let time = Duration::from_secs(seconds);
+    Ok(Modbus { throughput: throughput(time).await?, fleet: fleet(time).await? })
+}
+
+/// Simulator, agent and mapper.
+struct Line {
+    gateway: Gateway,
+    wire: SocketAddr,
+    mapper: Option<Process>,
+    _simulator: Process,
+}
+
+impl Line {
+    async fn new(manifests: impl FnOnce(SocketAddr) -> String) -> Result<Self> {
+        let gateway = Gateway::new(true)?;
+        let wire = free_port()?;
+        gateway.manifest("devices.yaml", &manifests(wire))?;
+        let mut simulator = Command::new(program("sim-modbus", "sim-modbus")?);
+        simulator.arg(gateway.folder().join("manifests/devices.yaml"));
+        simulator.arg("--tcp").arg(wire.to_string()).stdout(Stdio::null());
+        let simulator = Process::start(&mut simulator, &gateway.folder().join("simulator.log"))?;
+        eventually(PATIENCE, "the simulator", || Ok(std::net::TcpStream::connect(wire).ok()))
+            .await?;
+        Ok(Self { gateway, wire, mapper: None, _simulator: simulator })
+    }
+
+    /// Starts agent and mapper, and waits until each of `devices` has reported.
+    async fn start(&mut self, devices: usize) -> Result<()> {
+        self.gateway.start(None).await?;
+        self.gateway.loaded(devices).await?;
+        let dir = self.gateway.folder().display();
+        let config = self.gateway.folder().join("mapper.yaml");
+        std::fs::write(
+            &config,
+            format!(
+                "grpc_server: {{socket_path: {dir}/mapper.sock}}\n\
+                 common: {{name: bench, protocol: modbus, edgecore_sock: {dir}/dmi.sock}}\n"
+            ),
+        )?;
+        let mut mapper = Command::new(program("mapper-modbus", "mapper-modbus")?);
+        mapper.arg("--config-file").arg(config).arg("--metrics-file").arg(self.counters());
+        mapper.stdout(Stdio::null());
+        let log = self.gateway.folder().join("mapper.log");
+        self.mapper = Some(Process::start(&mut mapper, &log)?);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let all = self.gateway.devices().await?;
+            let reported = |device: &edge_agent::api::view::DeviceView| {
+                device.properties.iter().all(|property| property.reported.is_some())
+            };
+            if all.iter().all(reported) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "{}", std::fs::read_to_string(&log)?);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn mapper(&self) -> Result<&Process> {
+        self.mapper.as_ref().context("the mapper does not run")
+    }
+
+    /// Values that the agent has taken so far.
+    async fn taken(&self) -> Result<u64> {
+        let (_, text) = http::get(&self.gateway.api(), "/metrics").await?;
+        counter(&String::from_utf8(text)?, "edgetwin_dmi_values_total")
+    }
+
+    /// Transactions of the mapper a second, over at least `time`: by the counters that it writes now and then.
+    async fn reads_per_second(&self, time: Duration) -> Result<f64> {
+        let (mut first, mut last) = (None::<(u64, SystemTime)>, SystemTime::UNIX_EPOCH);
+        let end = Instant::now() + time + PATIENCE;
+        loop {
+            let written = std::fs::metadata(self.counters()).and_then(|file| file.modified());
+            if let Ok(at) = written
+                && at > last
+            {
+                let text = std::fs::read_to_string(self.counters())?;
+                let reads = counter(&text, "edgetwin_mapper_reads_total")?;
+                match first {
+                    None => first = Some((reads, at)),
+                    Some((before, since)) if at.duration_since(since)? >= time => {
+                        return Ok(per(reads - before, at.duration_since(since)?.as_secs_f64()));
+                    }
+                    Some(_) => {}
+                }
+                last = at;
+            }
+            ensure!(Instant::now() < end, "the mapper does not write its counters");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn counters(&self) -> PathBuf {
+        self.gateway.folder().join("mapper.prom")
+    }
+
+    /// Registers a second of a loop that does nothing else.
+    async fn bare(&self, time: Duration) -> Result<f64> {
+        let mut client: Client = tcp::connect(self.wire).await?;
+        let (mut unit, mut blocks) = (0, 0_u64);
+        let start = Instant::now();
+        while start.elapsed() < time {
+            unit = unit % BUSY_UNITS + 1;
+            client.set_slave(Slave(unit));
+            let words = client.read_holding_registers(0, BLOCK).await??;
+            ensure!(words.len() == usize::from(BLOCK), "{} words", words.len());
+            blocks += 1;
+        }
+        Ok(per(blocks * u64::from(BLOCK), start.elapsed().as_secs_f64()))
+    }
+}
+
+fn counter(text: &str, name: &str) -> Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("no counter {name}"))?.trim().parse()?)
+}
+
+async fn throughput(time: Duration) -> Result<Throughput> {
+    let mut line = Line::new(|wire| {
+        let words = BLOCK / WIDE;
+        let properties: Vec<_> = (0..WIDE)
+            .map(|index| Property {
+                kind: "BYTES",
+                visitor: format!("offset: {}, limit: {words}, rawType: bytes", index * words),
+            })
+            .collect();
+        manifests(wire, BUSY_UNITS, 1, &properties)
+    })
+    .await?;
+    let before = line.bare(time / 2).await?;
+    line.start(usize::from(BUSY_UNITS)).await?;
+    let mapper = line.reads_per_second(time).await? * f64::from(BLOCK);
+    line.mapper = None;
+    line.gateway.crash()?;
+    let bare = line.bare(time / 2).await?.max(before);
+    Ok(Throughput {
+        mapper_registers_per_s: mapper,
+        bare_registers_per_s: bare,
+        ratio: mapper / bare,
+        wanted_ratio: 0.9,
+    })
+}
+
+async fn fleet(time: Duration) -> Result<Fleet> {
+    const UNITS: u8 = 100;
+    let mut line = Line::new(|wire| {
+        let properties: Vec<_> = (0..20)
+            .map(|offset| Property {
+                kind: "INT",
+                // A fifth of the values changes each time.
+                visitor: match offset % 5 {
+                    0 => format!("offset: {offset}, limit: 1, simWave: sine, simMin: 0, simMax: 1000, simPeriod: 7s"),
+                    _ => format!("offset: {offset}, limit: 1"),
+                },
+            })
+            .collect();
+        manifests(wire, UNITS, 1000, &properties)
+    })
+    .await?;
+    line.start(UNITS.into()).await?;
+    // The start is over: each device was told, and each stream of the store is open.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let start = Instant::now();
+    let (taken, mapper) = (line.taken().await?, line.mapper()?.busy()?);
+    let agent = line.gateway.agent()?.busy()?;
+    tokio::time::sleep(time).await;
+    let seconds = start.elapsed().as_secs_f64();
+    let values = line.taken().await? - taken;
+    ensure!(values > 0, "no value was taken");
+    let mapper = line.mapper()?.busy()?.saturating_sub(mapper);
+    let agent = line.gateway.agent()?.busy()?.saturating_sub(agent);
+    let rate = per(values, seconds);
+    let cost = |cpu: Duration| cpu.as_secs_f64() * 1000.0 / (rate * seconds) * 10_000.0;
+    Ok(Fleet {
+        values_per_s: rate,
+        mapper_cpu_ms_per_10k: cost(mapper),
+        agent_cpu_ms_per_10k: cost(agent),
+        mapper_mb: megabytes(line.mapper()?.usage()?.resident),
+        agent_mb: megabytes(line.gateway.agent()?.usage()?.resident),
+        wanted_cpu_ms_per_10k: 27.0,
+        wanted_mb: 12.0,
+    })
+}
+
+struct Property {
+    kind: &'static str,
+    visitor: String,
+}
+
+/// One model, and `units` devices of it behind one TCP server.
+fn manifests(wire: SocketAddr, units: u8, cycle: u32, properties: &[Property]) -> String {
+    let head = "apiVersion: devices.kubeedge.io/v1beta1";
+    let mut text = format!(
+        "{head}\nkind: DeviceModel\nmetadata: {{name: m, namespace: bench}}\nspec:\n  properties:\n"
+    );
+    for (index, Property { kind, visitor }) in properties.iter().enumerate() {
+        text += &format!(
+            "  - name: p{index}\n    type: {kind}\n    accessMode: ReadOnly\n    visitors:\n      \
+             protocolName: modbus\n      configData: {{register: HoldingRegister, {visitor}}}\n"
+        );
+    }
+    for unit in 1..=units {
+        text += &format!(
+            "---\n{head}\nkind: Device\nmetadata: {{name: d{unit}, namespace: bench}}\nspec:\n  \
+             deviceModelRef: {{name: m}}\n  protocol:\n    protocolName: modbus\n    configData: \
+             {{communicateMode: TCP, ip: {}, port: {}, slaveID: {unit}}}\n  properties:\n",
+            wire.ip(),
+            wire.port()
+        );
+        for index in 0..properties.len() {
+            text += &format!("  - {{name: p{index}, collectCycle: {cycle}}}\n");
+        }
+    }
+    text
+}
