@@ -135,5 +135,6 @@ pub fn report(device: usize, properties: usize, value: i64) -> ReportDeviceStatu
                 .collect(),
             ..DeviceStatus::default()
         }),
+        ..ReportDeviceStatusRequest::default()
     }
 }

@@ -12,7 +12,7 @@ use dmi::proto::{
 };
 use dmi::{headers, refusal};
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::warn;
 
 use crate::catalogue::Catalogue;
@@ -34,6 +34,16 @@ pub(crate) struct DmiServer {
     pub(crate) ttl_ms: u64,
     /// Whether there is an event bus that wants to know what was said.
     pub(crate) bus: bool,
+}
+
+/// One report that may be applied, as far as it is good.
+struct Judged {
+    command: Command,
+    origin: Origin,
+    /// Twins that may be applied.
+    count: usize,
+    /// The answer about the others, if there are any.
+    unread: Option<Status>,
 }
 
 #[tonic::async_trait]
@@ -119,9 +129,62 @@ impl DmiServer {
         &self,
         request: Request<ReportDeviceStatusRequest>,
     ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, _, mut request) = request.into_parts();
+        let more = std::mem::take(&mut request.more);
+        if more.is_empty() {
+            let Judged { command, origin, count, unread } = self.judge(&metadata, request)?;
+            let answer = self.apply(command, origin).await?;
+            self.settle(count, unread, &answer)?;
+        } else {
+            self.report_several(&metadata, std::iter::once(request).chain(more)).await?;
+        }
+        Ok(Response::new(ReportDeviceStatusResponse {}))
+    }
+
+    /// Applies each report, in order, as if it had come alone. What is refused is told in one status, a line for
+    /// each device.
+    async fn report_several(
+        &self,
+        metadata: &MetadataMap,
+        requests: impl Iterator<Item = ReportDeviceStatusRequest>,
+    ) -> Result<(), Status> {
+        let (mut commands, mut ends, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        for request in requests {
+            let device = format!("{}/{}", request.device_namespace, request.device_name);
+            match self.judge(metadata, request) {
+                Ok(Judged { command, origin, count, unread }) => {
+                    commands.push((command, origin));
+                    ends.push((device, count, unread));
+                }
+                // The lease is that of all.
+                Err(status) if status.code() == Code::FailedPrecondition => return Err(status),
+                Err(status) => refusals.push((device, status)),
+            }
+        }
+        let answers = self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(e))?;
+        for ((device, count, unread), answer) in ends.into_iter().zip(answers) {
+            let end = match answer {
+                Ok(answer) => self.settle(count, unread, &answer),
+                Err(rejected) => Err(refuse::status(&rejected)),
+            };
+            refusals.extend(end.err().map(|status| (device, status)));
+        }
+        if refusals.is_empty() { Ok(()) } else { Err(refuse::several(&refusals)) }
+    }
+
+    /// Reads one report, and says whether its sender may make it.
+    fn judge(
+        &self,
+        metadata: &MetadataMap,
+        request: ReportDeviceStatusRequest,
+    ) -> Result<Judged, Status> {
+        if !request.more.is_empty() {
+            return Err(Status::invalid_argument(
+                "more: a report within a report holds further ones; put them all into the outer one",
+            ));
+        }
         let id = convert::report_device(&request).map_err(|problem| invalid(&problem))?;
-        self.admit(&metadata, &id)?;
+        self.admit(metadata, &id)?;
         let device = self.device(&id)?;
         let report = convert::report_from_proto(request, &device, now());
         let unread = report.refusal();
@@ -129,24 +192,31 @@ impl DmiServer {
         if twins.is_empty() {
             return Err(unread.unwrap_or_else(|| Status::invalid_argument("nothing is reported")));
         }
-        let acknowledges = word(&metadata, headers::CAPABILITIES)
+        let acknowledges = word(metadata, headers::CAPABILITIES)
             .is_some_and(|words| headers::lists(words, headers::ACK));
         let acks = if acknowledges { AckSource::Mapper } else { AckSource::Derived };
         let count = twins.len();
         let origin = self.origin(&device, &twins);
         let properties = twins.into_iter().map(property_report).collect();
-        let report = Report { acks, properties, ..Report::of(id) };
-        let answer = self.apply(Command::Report(report), origin).await?;
+        let command = Command::Report(Report { acks, properties, ..Report::of(id) });
+        Ok(Judged { command, origin, count, unread })
+    }
+
+    /// Counts what was taken of `count` twins, and tells what was refused.
+    fn settle(
+        &self,
+        count: usize,
+        unread: Option<Status>,
+        answer: &device_twin::Answer,
+    ) -> Result<(), Status> {
         let taken = count.saturating_sub(answer.refused.len());
         let taken = u64::try_from(taken).unwrap_or(u64::MAX);
         self.metrics.dmi_values.fetch_add(taken, Ordering::Relaxed);
-        if let Some(unread) = unread {
-            return Err(unread);
+        match (unread, answer.refused.as_slice()) {
+            (None, []) => Ok(()),
+            (None, refused) => Err(refuse::parts(refused)),
+            (Some(unread), _) => Err(unread),
         }
-        if !answer.refused.is_empty() {
-            return Err(refuse::parts(&answer.refused));
-        }
-        Ok(Response::new(ReportDeviceStatusResponse {}))
     }
 
     async fn states(
@@ -170,13 +240,15 @@ impl DmiServer {
     }
 
     async fn apply(&self, command: Command, origin: Origin) -> Result<device_twin::Answer, Status> {
-        let result = self.twins.try_apply(command, origin).await.map_err(|error| {
-            if error == Unavailable::Full {
-                self.metrics.dmi_exhausted.fetch_add(1, Ordering::Relaxed);
-            }
-            unavailable(error)
-        })?;
-        result.map_err(|rejected| refuse::status(&rejected))
+        let result = self.twins.try_apply(command, origin).await;
+        result.map_err(|e| self.unavailable(e))?.map_err(|rejected| refuse::status(&rejected))
+    }
+
+    fn unavailable(&self, error: Unavailable) -> Status {
+        if error == Unavailable::Full {
+            self.metrics.dmi_exhausted.fetch_add(1, Ordering::Relaxed);
+        }
+        unavailable(error)
     }
 
     fn device(&self, id: &DeviceId) -> Result<Arc<Device>, Status> {

@@ -51,3 +51,9 @@ pub(crate) fn parts(refused: &[Refused]) -> Status {
         format!("reportedDevice.twins[{}].{part}: {}", one.index, one.reason)
     }))
 }
+
+/// What a mapper is told when some of the devices in its call were refused; the others were applied.
+pub(crate) fn several(refusals: &[(String, Status)]) -> Status {
+    let of = |(device, status): &(String, Status)| format!("{device}: {}", status.message());
+    dmi::refusal::invalid(refusals.iter().map(of))
+}

@@ -56,8 +56,17 @@ pub(crate) enum Unavailable {
     Stopped,
 }
 
+/// Commands that have one origin and one answer.
+struct Asked {
+    commands: Vec<Command>,
+    origin: Origin,
+    reply: Option<Reply>,
+}
+
 enum Request {
-    Apply { commands: Vec<Command>, origin: Origin, reply: Option<Reply> },
+    Apply(Asked),
+    /// Together, or not at all.
+    ApplyEach(Vec<Asked>),
     Read(Box<dyn FnOnce(&Core) + Send>),
     Tell(Entry),
     Stop,
@@ -100,14 +109,30 @@ impl Twins {
         command: Command,
         origin: Origin,
     ) -> Result<Result<Answer, Rejected>, Unavailable> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Apply { commands: vec![command], origin, reply: Some(reply) };
-        self.queue.try_send(request).map_err(|error| match error {
+        let mut answers = self.try_apply_each([(command, origin)]).await?;
+        answers.pop().ok_or(Unavailable::Stopped)
+    }
+
+    /// Commits all commands, in order, or none if the queue is full; one answer for each.
+    pub(crate) async fn try_apply_each(
+        &self,
+        commands: impl IntoIterator<Item = (Command, Origin)>,
+    ) -> Result<Vec<Result<Answer, Rejected>>, Unavailable> {
+        let (mut asked, mut replies) = (Vec::new(), Vec::new());
+        for (command, origin) in commands {
+            let (reply, answer) = oneshot::channel();
+            asked.push(Asked { commands: vec![command], origin, reply: Some(reply) });
+            replies.push(answer);
+        }
+        self.queue.try_send(Request::ApplyEach(asked)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unavailable::Full,
             mpsc::error::TrySendError::Closed(_) => Unavailable::Stopped,
         })?;
-        let mut answers = answer.await.map_err(|_| Unavailable::Stopped)?;
-        answers.pop().ok_or(Unavailable::Stopped)
+        let mut answers = Vec::with_capacity(replies.len());
+        for reply in replies {
+            answers.extend(reply.await.map_err(|_| Unavailable::Stopped)?);
+        }
+        Ok(answers)
     }
 
     /// Commits `commands` as one, waiting for room in the queue; one answer for each.
@@ -117,7 +142,7 @@ impl Twins {
         origin: Origin,
     ) -> Result<Vec<Result<Answer, Rejected>>, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Apply { commands, origin, reply: Some(reply) }).await?;
+        self.send(Request::Apply(Asked { commands, origin, reply: Some(reply) })).await?;
         answer.await.map_err(|_| Unavailable::Stopped)
     }
 
@@ -125,8 +150,8 @@ impl Twins {
     pub(crate) fn tick(&self) {
         let commands = vec![Command::Tick];
         // Full or stopped: the next tick, or nobody, will do.
-        let _ =
-            self.queue.try_send(Request::Apply { commands, origin: Origin::Unasked, reply: None });
+        let asked = Asked { commands, origin: Origin::Unasked, reply: None };
+        let _ = self.queue.try_send(Request::Apply(asked));
     }
 
     /// Puts an answer into the feed, behind all that was asked before.
@@ -220,6 +245,16 @@ struct Pending {
     reply: Option<Reply>,
 }
 
+impl Asked {
+    /// Makes it part of the next transaction.
+    fn join(self, commands: &mut Vec<Command>, pending: &mut Vec<Pending>) {
+        let Self { commands: more, origin, reply } = self;
+        let device = more.first().and_then(device_of);
+        pending.push(Pending { device, origin, count: more.len(), reply });
+        commands.extend(more);
+    }
+}
+
 fn own(
     mut core: Core,
     mut requests: mpsc::Receiver<Request>,
@@ -230,10 +265,9 @@ fn own(
     let mut next = requests.blocking_recv();
     while let Some(request) = next {
         match request {
-            Request::Apply { commands: more, origin, reply } => {
-                let device = more.first().and_then(device_of);
-                pending.push(Pending { device, origin, count: more.len(), reply });
-                commands.extend(more);
+            Request::Apply(asked) => asked.join(&mut commands, &mut pending),
+            Request::ApplyEach(several) => {
+                several.into_iter().for_each(|asked| asked.join(&mut commands, &mut pending));
             }
             other => {
                 commit(&mut core, &mut commands, &mut pending, feed)?;
@@ -241,7 +275,7 @@ fn own(
                     Request::Read(read) => read(&core),
                     Request::Tell(entry) => feed.push([with_twins(entry, &core)]),
                     Request::Stop => break,
-                    Request::Apply { .. } => {}
+                    Request::Apply(_) | Request::ApplyEach(_) => {}
                 }
             }
         }

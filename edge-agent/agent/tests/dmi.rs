@@ -40,6 +40,73 @@ async fn a_wrong_value_is_named_and_harms_neither_its_neighbours_nor_other_devic
 }
 
 #[tokio::test]
+async fn several_devices_in_one_call_are_applied_in_order_and_refused_one_by_one() {
+    let world = World::with(&[("pump", ""), ("fan", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let report = |device: &str, values: &[(&str, &str)]| ReportDeviceStatusRequest {
+        device_name: device.into(),
+        device_namespace: "demo".into(),
+        reported_device: Some(dmi::proto::DeviceStatus {
+            twins: values
+                .iter()
+                .map(|(property, value)| Twin {
+                    property_name: (*property).into(),
+                    observed_desired: None,
+                    reported: Some(TwinProperty {
+                        value: (*value).into(),
+                        ..TwinProperty::default()
+                    }),
+                })
+                .collect(),
+            ..dmi::proto::DeviceStatus::default()
+        }),
+        ..ReportDeviceStatusRequest::default()
+    };
+    let mut call = report("pump", &[("speed", "1")]);
+    call.more = vec![report("fan", &[("speed", "7")]), report("pump", &[("speed", "2")])];
+    let request = mapper.request(call.clone());
+    mapper.client.report_device_status(request).await.unwrap();
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!((pump.rev, reported(&pump, "speed").as_deref()), (3, Some("2")));
+
+    call.more = vec![
+        report("lost", &[("speed", "1")]),
+        report("fan", &[("speed", "fast"), ("temperature", "20.5")]),
+        report("pump", &[("speed", "3")]),
+    ];
+    let nested = call.clone();
+    let request = mapper.request(call.clone());
+    let refused = mapper.client.report_device_status(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let lines: Vec<&str> = refused.message().lines().collect();
+    let [lost, fan] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(lost.starts_with("demo/lost: deviceName: "), "{lost}");
+    assert!(
+        fan.starts_with("demo/fan: reportedDevice.twins[0].reported.value = \"fast\""),
+        "{fan}"
+    );
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!(reported(&pump, "speed").as_deref(), Some("3"));
+    let fan = world.device("fan").await.unwrap();
+    assert_eq!(reported(&fan, "speed").as_deref(), Some("7"));
+    assert_eq!(reported(&fan, "temperature").as_deref(), Some("20.5"));
+
+    call.more = vec![nested];
+    let request = mapper.request(call.clone());
+    let refused = mapper.client.report_device_status(request).await.unwrap_err();
+    assert!(refused.message().contains("more: "), "{}", refused.message());
+
+    mapper.token = Some("gone".into());
+    let request = mapper.request(report("pump", &[("speed", "4")]));
+    let refused = mapper.client.report_device_status(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    call.more = vec![report("fan", &[("speed", "8")])];
+    let request = mapper.request(call);
+    let refused = mapper.client.report_device_status(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "the lease is that of all");
+}
+
+#[tokio::test]
 async fn nil_members_and_unknown_devices_are_answered_with_the_field() {
     let world = World::with(&[("pump", "")]).await;
     let mut mapper = FakeMapper::old(&world.addresses.dmi, "mapper").await;
@@ -51,7 +118,7 @@ async fn nil_members_and_unknown_devices_are_answered_with_the_field() {
     let request = ReportDeviceStatusRequest {
         device_name: "pump".into(),
         device_namespace: "demo".into(),
-        reported_device: None,
+        ..ReportDeviceStatusRequest::default()
     };
     let refused = mapper.client.report_device_status(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -157,6 +224,7 @@ async fn a_full_queue_is_said_and_nothing_accepted_is_lost() {
                 twins: vec![twin],
                 ..dmi::proto::DeviceStatus::default()
             }),
+            ..ReportDeviceStatusRequest::default()
         });
         async move { client.report_device_status(request).await }
     });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use device_model::{DeviceId, PropertyName, Reading, Timestamp, Value};
 use dmi::authority::Rewriter;
-use dmi::convert::{TwinReport, report_to_proto};
+use dmi::convert::{Peer, TwinReport, report_to_proto};
 use dmi::proto::{
     DeviceManagerService, DeviceManagerServiceServer, MapperRegisterRequest,
     MapperRegisterResponse, ReportDeviceStatesRequest, ReportDeviceStatesResponse,
@@ -63,7 +63,7 @@ fn report(twins: u32) -> ReportDeviceStatusRequest {
         ack: None,
         observed: None,
     };
-    report_to_proto(&DeviceId::new("demo", "pump").unwrap(), (0..twins).map(twin))
+    report_to_proto(&DeviceId::new("demo", "pump").unwrap(), (0..twins).map(twin), Peer::Edgetwin)
 }
 
 /// Servers with and without the shim, both alive as long as the set.

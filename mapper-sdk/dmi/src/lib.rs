@@ -110,7 +110,7 @@
 //!         let reading = Reading::good(Value::Int(1450), Timestamp::from_millis(1_700_000_000_000));
 //!         let property = PropertyName::new("speed")?;
 //!         let twin = TwinReport { property, reading: Some(reading), ack: None, observed: None };
-//!         agent.report_device_status(report_to_proto(&device.id, [twin])).await?;
+//!         agent.report_device_status(report_to_proto(&device.id, [twin], Peer::Edgetwin)).await?;
 //!     }
 //!     stop.cancel();
 //!     Ok::<_, Box<dyn std::error::Error>>(())

@@ -32,6 +32,8 @@ pub(crate) struct Registration {
     /// Counts registrations; an answer to a call of an older one says nothing about this one.
     pub(crate) number: u64,
     pub(crate) peer: Peer,
+    /// One call may tell of several devices.
+    pub(crate) batch: bool,
     pub(crate) lease: Option<MetadataValue<Ascii>>,
     pub(crate) ttl: Option<Duration>,
     /// The agent is another process than before, or may have forgotten what it was told.
@@ -159,6 +161,8 @@ impl Registration {
         Self {
             number,
             peer,
+            batch: word(headers::CAPABILITIES)
+                .is_some_and(|words| headers::lists(words, headers::BATCH)),
             // Our agent is registered with anew only when it forgot the lease.
             fresh: new_process || peer == Peer::Edgetwin,
             lease: metadata.get(headers::LEASE).cloned(),

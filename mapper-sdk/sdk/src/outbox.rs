@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use device_model::{Ack, Device, DeviceState, PropertyName, Reading};
+use device_model::{Ack, Device, DeviceState, PropertyName, Reading, Value};
 
 use crate::report::Batch;
 use crate::schedule::Seat;
@@ -17,6 +17,9 @@ use crate::steadiness::Steadiness;
 
 #[cfg(test)]
 mod tests;
+
+/// Octets of text that count as one value more.
+const LONG: usize = 64;
 
 /// What one call tells of one device.
 #[derive(Clone, Debug)]
@@ -27,6 +30,18 @@ pub(crate) struct Parcel {
     pub(crate) acks: Vec<(PropertyName, Ack)>,
     /// When the oldest of it came.
     since: u64,
+}
+
+impl Parcel {
+    /// How many values it amounts to; a long text counts as several.
+    pub(crate) fn weight(&self) -> usize {
+        let of = |reading: &Reading| match &reading.value {
+            Some(Value::String(text)) => 1 + text.len() / LONG,
+            Some(Value::Bytes(bytes)) => 1 + bytes.len() / LONG,
+            _ => 1,
+        };
+        self.readings.iter().map(|(_, reading)| of(reading)).sum::<usize>() + self.acks.len()
+    }
 }
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dmi::convert::Peer;
-use dmi::proto::ReportDeviceStatesRequest;
+use dmi::proto::{ReportDeviceStatesRequest, ReportDeviceStatusRequest};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,8 @@ const STATE_WINDOW: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long plain readings wait for those of other devices, so that their calls share wake-ups and packets.
 const LINGER: Duration = Duration::from_millis(10);
+/// A call that tells so many values is not given another device.
+const CALL_VALUES: usize = 1_000;
 /// Messages that may wait for the reporter.
 pub(crate) const INBOX: usize = 256;
 
@@ -42,8 +44,17 @@ struct Landed {
 }
 
 enum Cargo {
-    Parcel(Box<Parcel>),
+    Parcels(Vec<Parcel>),
     State(Seat),
+}
+
+impl Cargo {
+    fn reports(&self) -> u64 {
+        match self {
+            Self::Parcels(parcels) => u64::try_from(parcels.len()).unwrap_or(u64::MAX),
+            Self::State(_) => 1,
+        }
+    }
 }
 
 type Call = Pin<Box<dyn Future<Output = Landed> + Send>>;
@@ -152,7 +163,7 @@ impl Reporter {
 
     /// Starts what may be started. Says when to look again, though nothing happened.
     fn start_calls(&mut self, now: Instant) -> Option<Instant> {
-        let registration = self.registration.as_ref()?;
+        let registration = self.registration.clone()?;
         let std_now = now.into_std();
         while self.calls.len() < self.budget.at_once() {
             let free = self.budget.free_from(std_now);
@@ -178,20 +189,15 @@ impl Reporter {
                 Some(departure) if departure > now => return Some(departure),
                 _ => {}
             }
-            let Some(parcel) = self.outbox.take() else {
+            let Some((report, parcels)) = self.load(registration.batch) else {
                 self.departure = None;
                 break;
-            };
-            let Some(report) = self.wrapping.wrap(&parcel) else {
-                // Nothing of it is for this peer.
-                self.outbox.landed(parcel.seat);
-                continue;
             };
             self.budget.spend(std_now);
             self.calls.push(Box::pin(async move {
                 let result = agent.report(report, &registration).await;
                 let registration = registration.number;
-                Landed { cargo: Cargo::Parcel(Box::new(parcel)), result, registration }
+                Landed { cargo: Cargo::Parcels(parcels), result, registration }
             }));
         }
         self.outbox
@@ -200,20 +206,47 @@ impl Reporter {
             .map(Into::into)
     }
 
+    /// What the next call tells: the device that waits longest and, with `batch`, those behind it, as far as they
+    /// fit. None if nothing waits.
+    fn load(&mut self, batch: bool) -> Option<(ReportDeviceStatusRequest, Vec<Parcel>)> {
+        let (mut call, mut parcels, mut values) = (None::<ReportDeviceStatusRequest>, vec![], 0);
+        while call.is_none() || batch && values < CALL_VALUES {
+            let Some(parcel) = self.outbox.take() else { break };
+            let Some(report) = self.wrapping.wrap(&parcel) else {
+                // Nothing of it is for this peer.
+                self.outbox.landed(parcel.seat);
+                continue;
+            };
+            values += parcel.weight();
+            parcels.push(parcel);
+            match &mut call {
+                Some(call) => call.more.push(report),
+                None => call = Some(report),
+            }
+        }
+        call.map(|call| (call, parcels))
+    }
+
     fn landed(&mut self, Landed { cargo, result, registration }: Landed) {
         let now = Instant::now().into_std();
         match (&result, &cargo) {
             (Ok(()), _) => {
                 self.budget.taken();
-                self.metrics.reports.increment();
+                self.metrics.reports.add(cargo.reports());
             }
             (Err(Trouble::Refused(status)), cargo) => {
                 self.metrics.refused.increment();
                 match cargo {
-                    Cargo::Parcel(parcel) => warn!(
-                        device = %parcel.device.id, code = ?status.code(), message = status.message(),
-                        "report refused"
-                    ),
+                    Cargo::Parcels(parcels) => {
+                        // Of several, the message names those that were refused; the others were taken.
+                        let device = parcels
+                            .first()
+                            .map(|parcel| tracing::field::display(&parcel.device.id));
+                        warn!(
+                            device, devices = parcels.len(), code = ?status.code(),
+                            message = status.message(), "report refused"
+                        );
+                    }
                     Cargo::State(_) => {
                         warn!(code = ?status.code(), message = status.message(), "state refused");
                     }
@@ -234,8 +267,16 @@ impl Reporter {
         }
         let done = matches!(result, Ok(()) | Err(Trouble::Refused(_)));
         match cargo {
-            Cargo::Parcel(parcel) if done => self.outbox.landed(parcel.seat),
-            Cargo::Parcel(parcel) => self.outbox.put_off(*parcel),
+            Cargo::Parcels(parcels) if done => {
+                for parcel in parcels {
+                    self.outbox.landed(parcel.seat);
+                }
+            }
+            Cargo::Parcels(parcels) => {
+                for parcel in parcels {
+                    self.outbox.put_off(parcel);
+                }
+            }
             Cargo::State(_) if done => {}
             Cargo::State(seat) => self.outbox.untold(seat, now),
         }

@@ -153,6 +153,7 @@ impl FakeMapper {
             device_name: device.into(),
             device_namespace: "demo".into(),
             reported_device: Some(DeviceStatus { twins, ..DeviceStatus::default() }),
+            ..ReportDeviceStatusRequest::default()
         });
         self.client.report_device_status(request).await.map(drop)
     }

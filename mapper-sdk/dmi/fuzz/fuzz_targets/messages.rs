@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use device_model::{Device, Manifest, Problem, Timestamp, parse_manifests};
 use dmi::convert::{
-    instance_from_proto, model_from_proto, report_device, report_from_proto, report_to_proto,
+    Peer, instance_from_proto, model_from_proto, report_device, report_from_proto, report_to_proto,
 };
 use dmi::proto;
 use libfuzzer_sys::fuzz_target;
@@ -53,7 +53,7 @@ fn report(octets: &[u8]) {
     let _ = report_device(&message).inspect_err(named);
     let report = report_from_proto(message, &PUMP, NOW);
     report.refused.iter().for_each(named);
-    let written = report_to_proto(&PUMP.id, report.twins.clone());
+    let written = report_to_proto(&PUMP.id, report.twins.clone(), Peer::Edgetwin);
     let again = report_from_proto(written, &PUMP, NOW);
     if !report.twins.is_empty() {
         assert_eq!(format!("{:?}", again.twins), format!("{:?}", report.twins));

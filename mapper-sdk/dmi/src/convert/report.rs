@@ -9,7 +9,7 @@ use device_model::{
 
 use tonic::Status;
 
-use super::words;
+use super::{Peer, words};
 use crate::proto::{DeviceStatus, ReportDeviceStatusRequest, Twin, TwinProperty};
 use crate::refusal;
 
@@ -42,36 +42,43 @@ impl Report {
     }
 }
 
-/// The message for reports on `device`. A reading's value goes with its own type.
+/// The message for reports on `device`. What a reader takes for granted is left out: that a reading is good and,
+/// from our agent, which knows it from the model, the type.
 pub fn report_to_proto(
     device: &DeviceId,
     twins: impl IntoIterator<Item = TwinReport>,
+    peer: Peer,
 ) -> ReportDeviceStatusRequest {
     ReportDeviceStatusRequest {
         device_name: device.name().into(),
         device_namespace: device.namespace().into(),
         reported_device: Some(DeviceStatus {
-            twins: twins.into_iter().map(twin_to_proto).collect(),
+            twins: twins.into_iter().map(|twin| twin_to_proto(twin, peer)).collect(),
             ..DeviceStatus::default()
         }),
+        more: Vec::new(),
     }
 }
 
 /// Both members are always there: EdgeCore dereferences them unseen.
-fn twin_to_proto(twin: TwinReport) -> Twin {
+fn twin_to_proto(twin: TwinReport, peer: Peer) -> Twin {
     let mut reported = TwinProperty::default();
     let metadata = &mut reported.metadata;
     let mut word = |key: &str, value: String| metadata.insert(key.into(), value);
     match &twin.reading {
         Some(reading) => {
             word(words::TIMESTAMP, reading.sample_time.as_millis().to_string());
-            word(words::QUALITY, reading.quality.as_str().into());
-            word(words::QUALITY_CODE, reading.code.as_str().into());
+            if (reading.quality, reading.code) != (Quality::Good, QualityCode::Ok) {
+                word(words::QUALITY, reading.quality.as_str().into());
+                word(words::QUALITY_CODE, reading.code.as_str().into());
+            }
             if let Some(time) = reading.source_time {
                 word(words::SOURCE_TIMESTAMP, time.as_millis().to_string());
             }
             if let Some(value) = &reading.value {
-                word(words::TYPE, value.data_type().lower().into());
+                if peer == Peer::KubeEdge {
+                    word(words::TYPE, value.data_type().lower().into());
+                }
                 reported.value = value.to_string();
             }
         }

@@ -281,11 +281,13 @@ proptest! {
     #[test]
     fn a_report_comes_back(
         reading in prop::option::of(reading()), ack in ack(), observed in prop::option::of(".{1,12}"),
+        ours: bool,
     ) {
+        let peer = if ours { Peer::Edgetwin } else { Peer::KubeEdge };
         let device = device_with(reading.as_ref());
         let property = PropertyName::new("x").unwrap();
         let twin = TwinReport { property, reading, ack, observed };
-        let message = sent(&report_to_proto(&device.id, [twin.clone()]));
+        let message = sent(&report_to_proto(&device.id, [twin.clone()], peer));
         prop_assert_eq!(&report_device(&message).unwrap(), &device.id);
         let report = report_from_proto(message, &device, Timestamp::default());
         prop_assert_eq!(&report.refused, &vec![]);
@@ -327,6 +329,7 @@ fn report(twins: Vec<proto::Twin>) -> proto::ReportDeviceStatusRequest {
         device_name: "pump-1".into(),
         device_namespace: "demo".into(),
         reported_device: Some(proto::DeviceStatus { twins, ..Default::default() }),
+        more: Vec::new(),
     }
 }
 

@@ -87,6 +87,37 @@ async fn a_value_goes_up_and_a_desired_value_goes_down_and_is_verified() {
     world.stop().await;
 }
 
+/// Reports that were heard of so many devices on one wire, and the calls that brought them.
+async fn told_of(units: u8, peer: Peer) -> (usize, u32) {
+    let mut world = World::new(peer);
+    for unit in 1..=units {
+        world.fake.set(unit, "level", i64::from(unit));
+        let name = format!("unit-{unit}");
+        world.agent.hold(&manifests(&name, "a", unit, &[("level", "", "")]));
+    }
+    world.start().await;
+    for unit in 1..=units {
+        world.until_good(&format!("demo/unit-{unit}"), "level", i64::from(unit)).await;
+    }
+    world.stop().await;
+    let reports = world.agent.heard();
+    assert!(!reports.iter().any(|heard| matches!(heard, Heard::Refused(_))), "{reports:?}");
+    let reports = reports.iter().filter(|heard| matches!(heard, Heard::Report { .. })).count();
+    (reports, world.agent.report_calls())
+}
+
+#[tokio::test]
+async fn our_agent_is_told_of_several_devices_in_one_call() {
+    let (reports, calls) = told_of(20, Peer::Edgetwin).await;
+    assert!(reports >= 20 && usize::try_from(calls).unwrap() < reports, "{calls} for {reports}");
+}
+
+#[tokio::test]
+async fn an_edgecore_is_told_of_one_device_a_call() {
+    let (reports, calls) = told_of(6, Peer::KubeEdge).await;
+    assert_eq!(usize::try_from(calls).unwrap(), reports);
+}
+
 #[tokio::test]
 async fn a_mapper_waits_for_its_agent_for_ever_and_registers_again_with_a_new_one() {
     let mut world = World::new(Peer::Edgetwin);

@@ -63,7 +63,7 @@ impl Wrapping {
                 observed: desired(name),
             }));
         }
-        (!twins.is_empty()).then(|| report_to_proto(&device.id, twins))
+        (!twins.is_empty()).then(|| report_to_proto(&device.id, twins, self.peer))
     }
 
     /// Whether EdgeCore keeps this reading. It has no quality, so a Bad one would look like an empty value; and it

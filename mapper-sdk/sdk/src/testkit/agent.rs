@@ -67,6 +67,8 @@ struct State {
     devices: BTreeMap<DeviceId, Device>,
     heard: Vec<Heard>,
     refusals: VecDeque<Status>,
+    /// Calls of `ReportDeviceStatus` that were admitted.
+    reports: u32,
     mapper: Option<PathBuf>,
     lease: u32,
     ttl: Duration,
@@ -105,6 +107,7 @@ impl FakeAgent {
             devices: BTreeMap::new(),
             heard: Vec::new(),
             refusals: VecDeque::new(),
+            reports: 0,
             mapper: None,
             lease: 0,
             ttl: Duration::from_secs(30),
@@ -199,6 +202,11 @@ impl FakeAgent {
     /// Everything heard so far.
     pub fn heard(&self) -> Vec<Heard> {
         self.shared.state().heard.clone()
+    }
+
+    /// How many calls of `ReportDeviceStatus` it has admitted; one may tell of several devices.
+    pub fn report_calls(&self) -> u32 {
+        self.shared.state().reports
     }
 
     /// Forgets what was heard.
@@ -383,6 +391,21 @@ impl Service {
         Err(status)
     }
 
+    /// One device's report.
+    fn take(&self, report: ReportDeviceStatusRequest, lease: Option<&str>) -> Result<(), Status> {
+        let id = report_device(&report).map_err(|p| Status::invalid_argument(p.to_string()))?;
+        let device = self.0.state().devices.get(&id).cloned();
+        let device = device.ok_or_else(|| Status::not_found(format!("no device {id}")))?;
+        let now: Timestamp = SystemTime::now().into();
+        let report = report_from_proto(report, &device, now);
+        let lease = lease.map(str::to_owned);
+        self.note(Heard::Report { device: id, twins: report.twins, lease });
+        match report.refused.first() {
+            None => Ok(()),
+            Some(problem) => Err(Status::invalid_argument(problem.to_string())),
+        }
+    }
+
     fn note(&self, heard: Heard) {
         self.0.state().heard.push(heard);
         self.0.news.notify_waiters();
@@ -444,17 +467,21 @@ impl DeviceManagerService for Service {
     ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
         self.admit(&request)?;
         let lease = lease(&request);
-        let request = request.into_inner();
-        let id = report_device(&request).map_err(|p| Status::invalid_argument(p.to_string()))?;
-        let device = self.0.state().devices.get(&id).cloned();
-        let device = device.ok_or_else(|| Status::not_found(format!("no device {id}")))?;
-        let now: Timestamp = SystemTime::now().into();
-        let report = report_from_proto(request, &device, now);
-        self.note(Heard::Report { device: id, twins: report.twins, lease });
-        match report.refused.first() {
-            None => Ok(Response::new(ReportDeviceStatusResponse {})),
-            Some(problem) => Err(Status::invalid_argument(problem.to_string())),
+        let mut request = request.into_inner();
+        let more = std::mem::take(&mut request.more);
+        let peer = {
+            let mut state = self.0.state();
+            state.reports += 1;
+            state.peer
+        };
+        if peer == Peer::KubeEdge && !more.is_empty() {
+            return Err(Status::internal("EdgeCore does not know the member `more`"));
         }
+        let mut result = self.take(request, lease.as_deref());
+        for request in more {
+            result = result.and(self.take(request, lease.as_deref()));
+        }
+        result.map(|()| Response::new(ReportDeviceStatusResponse {}))
     }
 
     async fn report_device_states(
