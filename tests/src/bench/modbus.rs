@@ -135,7 +135,7 @@ impl Line {
     /// Values that the agent has taken so far.
     async fn taken(&self) -> Result<u64> {
         let (_, text) = http::get(&self.gateway.api(), "/metrics").await?;
-        counter(&String::from_utf8(text)?, "edgetwin_dmi_values_total")
+        counter(&String::from_utf8(text.to_vec())?, "edgetwin_dmi_values_total")
     }
 
     /// Transactions of the mapper a second, over at least `time`: by the counters that it writes now and then.
