@@ -27,8 +27,8 @@ use crate::twins::{Twins, Unavailable};
 const SETTLE: Duration = Duration::from_millis(50);
 /// How often the folder is read though nobody said that it changed.
 const RESYNC: Duration = Duration::from_secs(10);
-/// Devices that are loaded in one transaction.
-const CHUNK: usize = 256;
+/// Devices that are loaded in one transaction: what one needs on its way is freed before the next one.
+const CHUNK: usize = 64;
 
 /// What is wrong in the folder now, for whoever asks.
 #[derive(Debug, Default)]

@@ -188,6 +188,8 @@ fn add_structure(
     replaced: Vec<(usize, Option<TwinProperty>)>,
     gone: Vec<StoredProperty>,
 ) {
+    // The feed keeps it for a while.
+    change.properties.reserve_exact(replaced.len() + gone.len());
     for (at, old) in replaced {
         let name = &twin.device.properties[at].name;
         match change.properties.iter_mut().find(|one| one.name == *name) {

@@ -73,7 +73,7 @@ impl Twin {
 
     /// Each property's description and state, in the device's order.
     pub fn properties(&self) -> impl ExactSizeIterator<Item = (&Property, &TwinProperty)> {
-        self.device.properties.iter().zip(&self.properties)
+        self.device.properties.iter().map(Arc::as_ref).zip(&self.properties)
     }
 
     /// One property's description and state.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,8 @@ pub struct Device {
     pub protocol: String,
     /// Connection parameters, the model's defaults merged in; options among them.
     pub config: Config,
-    /// In the instance's order.
-    pub properties: Vec<Property>,
+    /// In the instance's order. Devices of one model may have equal ones in common: see [`Device::share`].
+    pub properties: Vec<Arc<Property>>,
     /// Named groups of writable properties.
     pub methods: Vec<DeviceMethod>,
     /// How often its state is reported; `None`: when it changes.
@@ -173,12 +174,27 @@ impl Property {
 impl Device {
     /// The property of that name.
     pub fn property(&self, name: &str) -> Option<&Property> {
-        self.properties.iter().find(|property| property.name.as_str() == name)
+        self.properties.iter().map(Arc::as_ref).find(|property| property.name.as_str() == name)
     }
 
     /// The protocol's keys without the options, for a driver.
     pub fn driver_config(&self) -> Config {
         self.config.without(is_option)
+    }
+
+    /// Takes `other`'s properties in place of equal ones, so that both are kept once.
+    ///
+    /// A property takes about half a kilobyte, and a thousand devices of one model mostly say the same of it.
+    pub fn share(&mut self, other: &Self) {
+        for (at, own) in self.properties.iter_mut().enumerate() {
+            // Mostly at the same place.
+            let same = (other.properties.get(at))
+                .filter(|theirs| theirs.name == own.name)
+                .or_else(|| other.properties.iter().find(|theirs| theirs.name == own.name));
+            if let Some(same) = same.filter(|theirs| *theirs == own) {
+                *own = same.clone();
+            }
+        }
     }
 
     /// This device as an instance that needs no defaults.
@@ -217,7 +233,7 @@ impl Device {
                     protocol_name: self.protocol.clone(),
                     config_data: to_json(&self.config),
                 },
-                properties: self.properties.iter().map(property).collect(),
+                properties: self.properties.iter().map(|one| property(one)).collect(),
                 methods: self.methods.clone(),
                 state_report: self.state_report.map(|report| StateReportSpec {
                     report_to_cloud: report.enabled,

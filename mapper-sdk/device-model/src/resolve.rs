@@ -1,6 +1,7 @@
 //! From a model and an instance to a [`Device`]: KubeEdge's shallow merge, then every check, once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -91,7 +92,8 @@ fn resolve(
         let of_model = model.spec.properties.iter().find(|other| other.name == property.name);
         match of_model {
             Some(of_model) => {
-                properties.extend(resolve_property(&path, of_model, property, &config, problems));
+                let resolved = resolve_property(&path, of_model, property, &config, problems);
+                properties.extend(resolved.map(Arc::new));
             }
             None => {
                 let known: Vec<_> =

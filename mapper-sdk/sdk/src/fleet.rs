@@ -353,7 +353,7 @@ fn same_but_desired(a: &Device, b: &Device) -> bool {
     let bare = |device: &Device| {
         let mut device = device.clone();
         for property in &mut device.properties {
-            property.desired = None;
+            Arc::make_mut(property).desired = None;
         }
         device
     };

@@ -71,7 +71,7 @@ pub struct PropertyLine {
 pub fn describe(device: &Device) -> Result<Description, Vec<device_model::Problem>> {
     let (endpoint, unit) = endpoint::address(device)?;
     let (mut properties, mut visitors, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-    for property in &device.properties {
+    for property in device.properties.iter().map(|property| &**property) {
         match Visitor::read(device, property) {
             Ok(visitor) => {
                 properties.push(property);

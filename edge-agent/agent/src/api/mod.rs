@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
 use axum::{Json, Router};
 use device_model::DeviceId;
+use device_twin::Twin;
+use serde::{Serialize, Serializer};
 use tokio_util::sync::CancellationToken;
 
 use crate::manifests::Faults;
@@ -21,7 +23,7 @@ use crate::mappers::Mappers;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::twins::{Twins, Unavailable};
-use view::{DeviceList, DeviceView, ErrorView};
+use view::{DeviceView, ErrorView};
 
 /// What the API reads and writes.
 #[derive(Clone, Debug)]
@@ -52,10 +54,26 @@ pub(crate) async fn serve(socket: Socket, context: Context) -> std::io::Result<(
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn devices(State(context): State<Context>) -> Result<Json<DeviceList>, ErrorView> {
+/// A [`view::DeviceList`], put into words device by device: all views at once take many times the answer's memory.
+#[derive(Serialize)]
+struct Devices {
+    devices: Views,
+}
+
+struct Views {
+    context: Context,
+    twins: Vec<Twin>,
+}
+
+impl Serialize for Views {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.twins.iter().map(|twin| self.context.view(twin)))
+    }
+}
+
+async fn devices(State(context): State<Context>) -> Result<Json<Devices>, ErrorView> {
     let twins = context.twins.twins().await?;
-    let devices = twins.iter().map(|twin| context.view(twin)).collect();
-    Ok(Json(DeviceList { devices }))
+    Ok(Json(Devices { devices: Views { context, twins } }))
 }
 
 async fn device(

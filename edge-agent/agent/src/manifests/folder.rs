@@ -164,6 +164,8 @@ impl Folder {
         faults: &mut Vec<Fault>,
     ) {
         let mut holders: HashMap<ModelId, String> = HashMap::new();
+        // The last device of each model: the next one mostly has the same properties.
+        let mut examples: HashMap<String, Arc<Device>> = HashMap::new();
         for (path, file) in &self.files {
             for manifest in manifests(&file.good, |_| true) {
                 let Manifest::Device(instance) = manifest else { continue };
@@ -174,8 +176,9 @@ impl Folder {
                 }
                 holders.insert(id, name(path));
                 let known = |id: &DeviceId| before.devices.get(id).cloned();
-                match resolve(&instance, definitions, known) {
+                match resolve(&instance, definitions, known, &examples) {
                     Ok(device) => {
+                        examples.insert(device.model.clone(), device.clone());
                         definitions.devices.insert(device.id.clone(), device);
                     }
                     Err((message, kept)) => {
@@ -243,6 +246,7 @@ fn resolve(
     instance: &DeviceInstance,
     definitions: &Definitions,
     known: impl Fn(&DeviceId) -> Option<Arc<Device>>,
+    examples: &HashMap<String, Arc<Device>>,
 ) -> Result<Arc<Device>, (String, Option<Arc<Device>>)> {
     let known = instance.metadata.id().ok().and_then(|id| known(&id));
     let namespace = &instance.metadata.namespace;
@@ -256,9 +260,14 @@ fn resolve(
         return Err((message, known));
     };
     match Device::resolve(model, instance) {
-        Ok(device) => match known {
+        Ok(mut device) => match known {
             Some(known) if *known == device => Ok(known),
-            _ => Ok(Arc::new(device)),
+            _ => {
+                if let Some(example) = examples.get(&device.model) {
+                    device.share(example);
+                }
+                Ok(Arc::new(device))
+            }
         },
         Err(problems) => Err((problems.to_string(), known)),
     }

@@ -137,6 +137,29 @@ fn an_empty_desired_is_no_wish_but_for_text() {
     assert_eq!(device.property("setpoint").unwrap().desired, None);
 }
 
+#[test]
+fn devices_share_the_properties_that_are_equal_and_no_other() {
+    let (model, instance) = parse(BOILER);
+    let first = Device::resolve(&model, &instance).unwrap();
+    let mut hotter = instance.clone();
+    hotter.metadata.name = "boiler-02".into();
+    hotter.spec.properties[1].desired = Some(Desired { value: "70".into(), ..Default::default() });
+    hotter.spec.properties.reverse();
+    let alone = Device::resolve(&model, &hotter).unwrap();
+    let mut second = alone.clone();
+    second.share(&first);
+    assert_eq!(second, alone, "sharing changes nothing that is said");
+    let same = |name: &str| {
+        let of = |device: &Device| {
+            let found = device.properties.iter().find(|property| property.name.as_str() == name);
+            Arc::as_ptr(found.unwrap())
+        };
+        of(&first) == of(&second)
+    };
+    assert!(same("temperature"));
+    assert!(!same("setpoint"), "another value is desired");
+}
+
 fn scalar() -> impl Strategy<Value = Json> {
     prop_oneof![
         any::<bool>().prop_map(Json::from),

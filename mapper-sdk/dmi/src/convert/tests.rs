@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use device_model::{
     Ack, AckCode, Device, DeviceId, DeviceInstance, DeviceModel, Generation, Manifest,
     PropertyName, Quality, QualityCode, Reading, Scalar, Timestamp, Value, parse_manifests,
@@ -75,8 +77,9 @@ fn a_mapper_resolves_the_device_that_the_agent_has() {
     for peer in [Peer::Edgetwin, Peer::KubeEdge] {
         let mut there = received(&model, &device_to_proto(&device, |_| None, peer).unwrap());
         assert_eq!(there.property("speed").unwrap().desired, None, "the manifest's is out of date");
-        there.properties[0].desired = device.properties[0].desired.clone();
-        there.properties[0].push_method = device.properties[0].push_method.clone();
+        let first = Arc::make_mut(&mut there.properties[0]);
+        first.desired = device.properties[0].desired.clone();
+        first.push_method = device.properties[0].push_method.clone();
         assert_eq!(there, device);
     }
 }

@@ -245,7 +245,7 @@ fn parts<R: Rig>(
     let visitor = |property: &Property| {
         driver.visitor(device, property).unwrap_or_else(|problem| panic!("visitor: {problem}"))
     };
-    (endpoint, unit, device.properties.iter().map(visitor).collect())
+    (endpoint, unit, device.properties.iter().map(|property| visitor(property)).collect())
 }
 
 fn first_group<R: Rig>(
