@@ -125,7 +125,9 @@ impl Link {
         let driver = ModbusDriver::default();
         let (endpoint, unit) = driver.address(&device).unwrap();
         let session = driver.connect(&endpoint).await?;
-        let visitor = |property| driver.visitor(&device, property).unwrap();
+        let visitor = |property: &std::sync::Arc<device_model::Property>| {
+            driver.visitor(&device, property).unwrap()
+        };
         Ok(Self {
             visitors: device.properties.iter().map(visitor).collect(),
             names: device.properties.iter().map(|property| property.name.to_string()).collect(),
