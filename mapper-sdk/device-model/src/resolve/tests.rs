@@ -141,7 +141,7 @@ fn an_empty_desired_is_no_wish_but_for_text() {
 fn devices_share_the_properties_that_are_equal_and_no_other() {
     let (model, instance) = parse(BOILER);
     let first = Device::resolve(&model, &instance).unwrap();
-    let mut hotter = instance.clone();
+    let mut hotter = instance;
     hotter.metadata.name = "boiler-02".into();
     hotter.spec.properties[1].desired = Some(Desired { value: "70".into(), ..Default::default() });
     hotter.spec.properties.reverse();
