@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use device_model::{DeviceState, Quality};
 use e2e::world::{Machine, PATIENCE, World, good, word};
 use sim_modbus::{Fault, FaultKind, LineOptions};
@@ -53,12 +53,17 @@ async fn row_02_one_connection_serves_thirty_two_devices() -> Result<()> {
 
 #[tokio::test]
 async fn row_02_one_serial_line_serves_its_units_without_overlap() -> Result<()> {
-    let mut world = World::line(&machines(8), LineOptions::default())?;
+    // With a parity bit a character has the eleven bits of the paced line.
+    let machines: Vec<_> =
+        machines(8).into_iter().map(|machine| machine.keys("parity: even")).collect();
+    let mut world = World::line(&machines, LineOptions::paced(9600))?;
     world.start().await?;
     let polled =
         world.devices().until(|counters| (1..=8).all(|unit| counters.unit(unit).requests >= 10));
     let counters = timeout(PATIENCE, polled).await?;
     assert_eq!((counters.overlapping_frames, counters.bad_frames), (0, 0));
+    let gap = counters.smallest_gap.context("no gap was measured")?;
+    assert!(gap >= Duration::from_secs(1).mul_f64(3.5 * 11.0 / 9600.0), "{gap:?}");
     world.stop().await
 }
 

@@ -77,7 +77,7 @@ pub(super) fn ended(
             Some(Listening { kind, address }) => format!("{kind} {address}"),
             None => String::new(),
         };
-        writeln!(
+        write!(
             out,
             "{name}: {} requests, {} exceptions, {} writes, {} bad frames, {} hit by faults, {} connections",
             counters.requests,
@@ -87,6 +87,11 @@ pub(super) fn ended(
             counters.faults,
             counters.connections.accepted,
         )?;
+        if let Some(gap) = counters.smallest_gap {
+            let overlapping = counters.overlapping_frames;
+            write!(out, ", {overlapping} overlapping frames, shortest gap {gap:.2?}")?;
+        }
+        writeln!(out)?;
     }
     out.flush()
 }
