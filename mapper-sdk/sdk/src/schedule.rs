@@ -4,13 +4,18 @@
 //! - The earliest due read goes first. A cycle that was missed is counted as an overrun, never queued.
 //! - A group of a device's plan is a job of its own, so that a write waits for one transaction at most.
 //! - A silent unit rests, twice as long each time, and is then probed by one read.
+//! - While somebody answers, the silent units together get a twenty-fifth of the wire's time for their probes
+//!   ([`Allowance`]), and a probe lets due reads of the others go first, for two seconds at most.
 //! - A write waits until the unit has answered a read on this session, since a lost answer to a write is dear.
 //! - The first reads of units that join one after another are spread over the cycle, in ten steps: few enough
 //!   wake-ups, and no burst.
 
+mod allowance;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::allowance::Allowance;
 use crate::backoff::Pace;
 
 #[cfg(test)]
@@ -35,6 +40,8 @@ const WRITES_IN_A_ROW: u32 = 8;
 const STEPS: u32 = 10;
 /// A unit is first read within this time, however long its cycle.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
+/// A probe lets due reads go first for so long. A wire with room is free for a moment before that.
+const YIELDS: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Read {
@@ -69,7 +76,13 @@ pub(crate) struct Schedule {
     phase: f64,
     joined: u32,
     units: BTreeMap<Seat, Unit>,
+    /// Reads of units that answer, or were not asked yet.
     reads: BTreeSet<(Instant, Seat, usize)>,
+    /// Reads of units that rest.
+    probes: BTreeSet<(Instant, Seat, usize)>,
+    allowance: Allowance,
+    /// When the last job was taken.
+    taken: Option<Instant>,
     writes: BTreeMap<(Seat, usize), Write>,
     order: u64,
     in_a_row: u32,
@@ -84,6 +97,9 @@ impl Schedule {
             joined: 0,
             units: BTreeMap::new(),
             reads: BTreeSet::new(),
+            probes: BTreeSet::new(),
+            allowance: Allowance::new(),
+            taken: None,
             writes: BTreeMap::new(),
             order: 0,
             in_a_row: 0,
@@ -120,6 +136,7 @@ impl Schedule {
 
     /// Everybody is probed at once: the wire is new.
     pub(crate) fn restart(&mut self, now: Instant) {
+        self.allowance = Allowance::new();
         let seats: Vec<_> = self.units.keys().copied().collect();
         for seat in seats {
             if let Some(unit) = self.units.get_mut(&seat) {
@@ -156,47 +173,58 @@ impl Schedule {
         let read = self.reads.first().map(|(due, ..)| *due);
         let write =
             self.writes.iter().filter_map(|((seat, _), write)| self.ready_at(*seat, write)).min();
-        match (read, write) {
-            (Some(read), Some(write)) => Some(read.min(write)),
-            (read, write) => read.or(write),
-        }
+        read.into_iter().chain(self.next_probe()).chain(write).min()
     }
 
     /// The next transaction, if one is due.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Job> {
         let read_waits = self.reads.first().is_some_and(|(due, ..)| *due <= now);
-        if !(read_waits && self.in_a_row >= WRITES_IN_A_ROW)
+        let probe = self.next_probe().filter(|from| *from <= now);
+        let waits = read_waits || probe.is_some();
+        if !(waits && self.in_a_row >= WRITES_IN_A_ROW)
             && let Some((seat, point)) = self.next_write(now)
         {
             self.writes.remove(&(seat, point));
             self.in_a_row += 1;
+            self.taken = Some(now);
             return Some(Job::Write { seat, point });
         }
-        if !read_waits {
+        if !waits {
             return None;
         }
         self.in_a_row = 0;
-        let (due, seat, group) = self.reads.pop_first()?;
+        self.taken = Some(now);
+        let queue = match probe {
+            Some(from) if !read_waits || from + YIELDS <= now => &mut self.probes,
+            _ => &mut self.reads,
+        };
+        let (due, seat, group) = queue.pop_first()?;
         let read = self.units.get_mut(&seat)?.reads.get_mut(group)?;
         let base = read.anchor.take().unwrap_or(due);
         let (next, missed) = next_after(base, read.every, now);
         // The first read after a start or a rest is on no grid yet, so it misses nothing.
         self.overruns += if base == due { missed } else { 0 };
         read.due = next;
-        self.reads.insert((next, seat, group));
+        queue.insert((next, seat, group));
         Some(Job::Read { seat, group })
     }
 
     /// The unit answered. Says whether it had been silent.
     pub(crate) fn answered(&mut self, seat: Seat) -> bool {
         let Some(unit) = self.units.get_mut(&seat) else { return false };
-        unit.resting_until = None;
+        if unit.resting_until.take().is_some() {
+            for (group, read) in unit.reads.iter().enumerate() {
+                self.probes.remove(&(read.due, seat, group));
+                self.reads.insert((read.due, seat, group));
+            }
+        }
         unit.proven = true;
         std::mem::take(&mut unit.silences) > 0
     }
 
-    /// The unit did not answer; it rests.
+    /// The unit did not answer the job that was taken last; it rests.
     pub(crate) fn silent(&mut self, seat: Seat, now: Instant) {
+        self.allowance.spend(self.taken.unwrap_or(now), now);
         let Some(unit) = self.units.get_mut(&seat) else { return };
         unit.silences = unit.silences.saturating_add(1);
         unit.proven = false;
@@ -219,7 +247,7 @@ impl Schedule {
 
     #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
-        self.writes.len() + self.reads.len()
+        self.writes.len() + self.reads.len() + self.probes.len()
     }
 
     fn next_write(&self, now: Instant) -> Option<(Seat, usize)> {
@@ -238,8 +266,23 @@ impl Schedule {
         }
         // Nothing to probe it with but the write itself.
         unit.reads.is_empty().then(|| {
-            unit.resting_until.map_or(write.not_before, |until| write.not_before.max(until))
+            let rested = unit.resting_until.map(|until| self.allowed(until));
+            rested.map_or(write.not_before, |until| write.not_before.max(until))
         })
+    }
+
+    /// From when on the next probe may go.
+    fn next_probe(&self) -> Option<Instant> {
+        self.probes.first().map(|(due, ..)| self.allowed(*due))
+    }
+
+    /// `due`, or when the allowance is there. Where nobody answers, there is nobody to protect.
+    fn allowed(&self, due: Instant) -> Instant {
+        let answers = |unit: &Unit| unit.silences == 0 && !unit.reads.is_empty();
+        match self.allowance.back_at() {
+            Some(back) if back > due && self.units.values().any(answers) => back,
+            _ => due,
+        }
     }
 
     /// Brings the first read of an unproven unit forward, because a write waits for it.
@@ -262,6 +305,7 @@ impl Schedule {
         let unit = self.units.remove(&seat)?;
         for (group, read) in unit.reads.iter().enumerate() {
             self.reads.remove(&(read.due, seat, group));
+            self.probes.remove(&(read.due, seat, group));
         }
         Some(unit)
     }
@@ -270,10 +314,11 @@ impl Schedule {
         let Some(unit) = self.units.get_mut(&seat) else { return };
         for (group, read) in unit.reads.iter_mut().enumerate() {
             self.reads.remove(&(read.due, seat, group));
+            self.probes.remove(&(read.due, seat, group));
             read.due = until;
             // A probe is on no grid.
             read.anchor = Some(until + read.every);
-            self.reads.insert((until, seat, group));
+            self.probes.insert((until, seat, group));
         }
     }
 
@@ -281,6 +326,7 @@ impl Schedule {
         let Some(unit) = self.units.get_mut(&seat) else { return };
         for (group, read) in unit.reads.iter_mut().enumerate() {
             self.reads.remove(&(read.due, seat, group));
+            self.probes.remove(&(read.due, seat, group));
             read.due = now + read.every.min(FIRST_WITHIN).mul_f64(unit.phase);
             read.anchor = Some(now + read.every.mul_f64(unit.phase));
             self.reads.insert((read.due, seat, group));

@@ -4,24 +4,26 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const REST: Pace = Pace { min: SECOND, max: Duration::from_secs(60) };
+/// How long a line must be quiet after a silence.
+const SETTLE: Duration = Duration::from_millis(100);
 
 fn seat(n: usize) -> Seat {
     Seat(u32::try_from(n).unwrap())
 }
 
-/// Runs the wire for `span`; `cost` says how long a job takes, and whether it was answered.
+/// Runs the wire for `span`; `cost` says how long a job takes, and whether it was answered. Says when it ended.
 fn run(
     schedule: &mut Schedule,
     start: Instant,
     span: Duration,
     mut cost: impl FnMut(Job) -> (Duration, bool),
-) {
+) -> Instant {
     let mut now = start;
     while now < start + span {
         let Some(job) = schedule.take(now) else {
             match schedule.wake() {
                 Some(wake) => now = wake.max(now),
-                None => return,
+                None => return now,
             }
             continue;
         };
@@ -32,8 +34,49 @@ fn run(
             schedule.answered(seat);
         } else {
             schedule.silent(seat, now);
+            now += SETTLE;
         }
     }
+    now
+}
+
+/// A wire whose units that answer leave some of its time free.
+#[derive(Clone, Debug)]
+struct Plant {
+    /// Of each unit: its cycle, and whether it is dead.
+    units: Vec<(Duration, bool)>,
+    time_out: Duration,
+    read: Duration,
+}
+
+impl Plant {
+    fn dead(&self) -> u32 {
+        u32::try_from(self.units.iter().filter(|(_, dead)| *dead).count()).unwrap()
+    }
+
+    fn job(&self, job: Job) -> (usize, Duration, bool) {
+        let Job::Read { seat, .. } = job else { unreachable!("nobody wrote") };
+        let n = usize::try_from(seat.0).unwrap();
+        let dead = self.units[n].1;
+        (n, if dead { self.time_out } else { self.read }, !dead)
+    }
+}
+
+fn plants() -> impl Strategy<Value = Plant> {
+    let cycle = prop_oneof![200u64..2_000, 1_000u64..10_000, Just(1_000)];
+    let units = prop::collection::vec((cycle, any::<bool>()), 2..17);
+    (units, 50u64..3_000, 0.02f64..0.7).prop_map(|(mut units, time_out, load)| {
+        units[0].1 = false;
+        let units: Vec<_> =
+            units.into_iter().map(|(cycle, dead)| (Duration::from_millis(cycle), dead)).collect();
+        let answering = units.iter().filter(|(_, dead)| !dead);
+        let reads_a_second: f64 = answering.map(|(cycle, _)| cycle.as_secs_f64().recip()).sum();
+        Plant {
+            units,
+            time_out: Duration::from_millis(time_out),
+            read: Duration::from_secs_f64((load / reads_a_second).min(0.1)),
+        }
+    })
 }
 
 proptest! {
@@ -67,6 +110,69 @@ proptest! {
                 prop_assert!(reads[n] >= 570, "unit {n} was read {} of 600 times", reads[n]);
             }
         }
+    }
+
+    #[test]
+    fn where_a_wire_has_room_dead_units_leave_the_others_95_percent_of_their_readings(
+        plant in plants(),
+        phase in 0.0..1.0f64,
+    ) {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(REST, phase);
+        for (n, (cycle, _)) in plant.units.iter().enumerate() {
+            schedule.join(seat(n), &[*cycle], start);
+        }
+        // Each dead unit costs one time-out before anybody knows.
+        let found = 2 * plant.dead() * (plant.time_out + SETTLE) + 20 * SECOND;
+        let now = run(&mut schedule, start, found, |job| {
+            let (_, took, answered) = plant.job(job);
+            (took, answered)
+        });
+        let span = Duration::from_secs(1_200);
+        let mut reads = vec![0u32; plant.units.len()];
+        let mut lost = Duration::ZERO;
+        run(&mut schedule, now, span, |job| {
+            let (n, took, answered) = plant.job(job);
+            reads[n] += 1;
+            lost += if answered { Duration::ZERO } else { took + SETTLE };
+            (took, answered)
+        });
+        prop_assert!(lost <= span / 25 + plant.time_out + SETTLE, "{lost:?} of {span:?} lost");
+        for (n, (cycle, dead)) in plant.units.iter().enumerate() {
+            let wanted = span.div_duration_f64(*cycle);
+            let read = f64::from(reads[n]);
+            prop_assert!(*dead || read + 1.0 >= 0.95 * wanted, "unit {n}: {read} of {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_comes_back_is_found_within_its_rest_and_one_round_of_probes(
+        mut plant in plants(),
+        away in 1u64..600,
+        which in any::<prop::sample::Index>(),
+    ) {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(REST, 0.5);
+        for (n, (cycle, _)) in plant.units.iter().enumerate() {
+            schedule.join(seat(n), &[*cycle], start);
+        }
+        let dead: Vec<_> = (0..plant.units.len()).filter(|n| plant.units[*n].1).collect();
+        prop_assume!(!dead.is_empty());
+        let returning = dead[which.index(dead.len())];
+        let now = run(&mut schedule, start, Duration::from_secs(away), |job| {
+            let (_, took, answered) = plant.job(job);
+            (took, answered)
+        });
+        let round = (plant.time_out + SETTLE) * 25 + YIELDS;
+        let within = REST.max + round * plant.dead() + SECOND;
+        plant.units[returning].1 = false;
+        let mut found = false;
+        run(&mut schedule, now, within, |job| {
+            let (n, took, answered) = plant.job(job);
+            found |= n == returning;
+            (took, answered)
+        });
+        prop_assert!(found, "unit {returning} was not asked for {within:?}");
     }
 
     #[test]
@@ -140,6 +246,74 @@ fn a_missed_cycle_is_counted_and_not_queued() {
     assert_eq!(schedule.take(late), None);
     assert!(schedule.overruns() >= 4, "{}", schedule.overruns());
     assert_eq!(schedule.wake(), Some(start + Duration::from_secs(6)), "back on the grid");
+}
+
+#[test]
+fn where_nobody_answers_probes_keep_to_their_rests() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(REST, 0.0);
+    let mut asked = Vec::new();
+    for n in 0..2 {
+        schedule.join(seat(n), &[SECOND], start);
+    }
+    let mut clock = start;
+    while asked.len() < 10 {
+        clock = clock.max(schedule.wake().unwrap());
+        let Some(Job::Read { seat, .. }) = schedule.take(clock) else { unreachable!("it was due") };
+        asked.push((clock - start).as_secs());
+        schedule.silent(seat, clock);
+    }
+    assert_eq!(asked, [0, 0, 1, 1, 3, 3, 7, 7, 15, 15], "rests of 1, 2, 4, 8 s");
+}
+
+#[test]
+fn the_allowance_holds_for_all_silent_units_together_and_for_writes_to_them() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(REST, 0.0);
+    schedule.join(seat(0), &[SECOND * 3600], start);
+    schedule.join(seat(1), &[SECOND], start);
+    // Written only.
+    schedule.join(seat(2), &[], start);
+    assert_eq!(schedule.take(start), Some(Job::Read { seat: seat(0), group: 0 }));
+    schedule.answered(seat(0));
+    let now = start + SECOND;
+    assert_eq!(schedule.take(now), Some(Job::Read { seat: seat(1), group: 0 }));
+    schedule.silent(seat(1), now + SECOND);
+    schedule.write(seat(2), 0, now + SECOND);
+    assert_eq!(schedule.take(now + SECOND), Some(Job::Write { seat: seat(2), point: 0 }));
+    let back = now + SECOND + (SECOND + SETTLE) * 25;
+    let now = now + 2 * SECOND;
+    schedule.silent(seat(2), now);
+    schedule.write(seat(2), 0, now);
+    assert_eq!(schedule.wake(), Some(back));
+    assert_eq!(schedule.take(back), Some(Job::Write { seat: seat(2), point: 0 }));
+    schedule.answered(seat(2));
+    assert_eq!(
+        schedule.take(back),
+        Some(Job::Read { seat: seat(1), group: 0 }),
+        "nothing was lost"
+    );
+}
+
+#[test]
+fn a_probe_lets_due_reads_go_first_but_not_for_ever() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(REST, 0.0);
+    schedule.join(seat(0), &[Duration::from_millis(1)], start);
+    schedule.join(seat(1), &[SECOND], start);
+    let silent = Job::Read { seat: seat(1), group: 0 };
+    let mut now = start;
+    while schedule.take(now) != Some(silent) {
+        schedule.answered(seat(0));
+        now += Duration::from_millis(10);
+    }
+    schedule.silent(seat(1), now);
+    let due = now + SETTLE * 25;
+    while schedule.take(now) != Some(silent) {
+        schedule.answered(seat(0));
+        now += Duration::from_millis(10);
+    }
+    assert!(now >= due + YIELDS && now <= due + YIELDS + SECOND / 10, "{:?}", now - due);
 }
 
 #[test]
