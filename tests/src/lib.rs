@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod crash;
 pub mod foreign_mapper;
+pub mod gate;
 pub mod gateway;
 pub mod http;
 pub mod mosquitto;

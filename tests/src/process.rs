@@ -24,6 +24,10 @@ pub struct Usage {
     pub resident: u64,
     /// Largest resident memory so far, in bytes.
     pub peak: u64,
+    /// Open file descriptors now.
+    pub files: usize,
+    /// Threads now.
+    pub threads: u64,
 }
 
 impl Process {
@@ -55,6 +59,8 @@ impl Process {
             cpu: Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks),
             resident: status.vmrss.unwrap_or_default() * 1024,
             peak: status.vmhwm.unwrap_or_default() * 1024,
+            files: process.fd_count()?,
+            threads: status.threads,
         })
     }
 

@@ -11,7 +11,11 @@
 //! # }
 //! ```
 
+mod running;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,13 +27,20 @@ use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
 use sim_modbus::{Blueprint, Handle, LineOptions, Simulation};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use crate::gateway::free_port;
 use crate::http;
+use crate::process::{Process, program};
+use running::Running;
 
 /// How long a condition may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits of the mapper before it opens a lost wire again.
+pub const RECONNECT: Pace =
+    Pace { min: Duration::from_millis(20), max: Duration::from_millis(200) };
+/// Rests that the mapper gives to a unit that does not answer.
+pub const REST: Pace = Pace { min: Duration::from_millis(500), max: Duration::from_secs(4) };
 
 /// One simulated device: a level that can be read (input register 0), a setpoint that can be written (holding
 /// register 0, 0 to 1000) and a relay (coil 0).
@@ -41,6 +52,7 @@ pub struct Machine {
     device_keys: String,
     level_keys: String,
     setpoint_keys: String,
+    wire: Option<String>,
 }
 
 impl Machine {
@@ -53,7 +65,14 @@ impl Machine {
             device_keys: String::new(),
             level_keys: String::new(),
             setpoint_keys: String::new(),
+            wire: None,
         }
+    }
+
+    /// Reached at this address of its own, in place of the one that the machines of a world share.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self { wire: Some(tcp_wire(address)), ..self }
     }
 
     /// Read every `millis`.
@@ -81,7 +100,8 @@ impl Machine {
     }
 
     fn manifest(&self, wire: &str) -> String {
-        let Self { name, unit, cycle, device_keys, level_keys, setpoint_keys } = self;
+        let Self { name, unit, cycle, device_keys, level_keys, setpoint_keys, wire: own } = self;
+        let wire = own.as_deref().unwrap_or(wire);
         format!(
             "---
 apiVersion: devices.kubeedge.io/v1beta1
@@ -129,43 +149,18 @@ spec:
     visitors: {protocolName: modbus, configData: {register: CoilRegister, offset: 0, limit: 1}}
 ";
 
-/// A part that runs until it is told to stop.
-struct Running {
-    stop: CancellationToken,
-    tasks: JoinSet<Result<()>>,
-}
-
-impl Running {
-    fn start(
-        run: impl Future<Output = Result<()>> + Send + 'static,
-        stop: CancellationToken,
-    ) -> Self {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(run);
-        Self { stop, tasks }
-    }
-
-    /// Asks it to stop and waits; tells how long that took.
-    async fn stop(mut self) -> Result<Duration> {
-        let start = Instant::now();
-        self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended??;
-        }
-        Ok(start.elapsed())
-    }
-}
-
 /// One gateway with everything on it.
 pub struct World {
     folder: TempDir,
     wire: String,
+    served: Option<SocketAddr>,
+    programs: bool,
     simulation: Option<Simulation>,
     handle: Handle,
     agent: Option<Running>,
     mapper: Option<Running>,
     metrics: Option<Arc<Metrics>>,
-    mqtt: Option<std::net::SocketAddr>,
+    mqtt: Option<SocketAddr>,
 }
 
 impl World {
@@ -175,10 +170,10 @@ impl World {
     /// A socket or the folder cannot be made.
     pub async fn tcp(machines: &[Machine]) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
-        let wire = format!("ip: 127.0.0.1, port: {port}");
-        let mut world = Self::new(machines, wire)?;
+        let address = listener.local_addr()?;
+        let mut world = Self::new(machines, tcp_wire(address))?;
         world.simulation.as_mut().context("no simulation")?.serve_tcp(listener)?;
+        world.served = Some(address);
         Ok(world)
     }
 
@@ -209,6 +204,8 @@ impl World {
         Ok(Self {
             folder,
             wire,
+            served: None,
+            programs: false,
             simulation: Some(simulation),
             handle,
             agent: None,
@@ -221,6 +218,21 @@ impl World {
     /// The hand inside the simulation.
     pub fn devices(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Agent and mapper run as programs of their own from now on, as they ship: they can be killed, and their
+    /// memory and file descriptors are theirs alone.
+    #[must_use]
+    pub fn as_programs(self) -> Self {
+        Self { programs: true, ..self }
+    }
+
+    /// Where the simulated devices listen, if on TCP.
+    ///
+    /// # Errors
+    /// They are on a serial line.
+    pub fn served(&self) -> Result<SocketAddr> {
+        self.served.context("the devices are on a serial line")
     }
 
     /// Starts the agent, then the mapper.
@@ -245,12 +257,21 @@ impl World {
         config.devices.dmi_socket = self.dmi();
         config.devices.lease_ttl = edge_agent::config::Span::secs(2);
         config.api.socket = self.api();
+        if self.programs {
+            // A program cannot tell which port it took.
+            config.mqtt.listen = free_port()?;
+            self.mqtt = Some(config.mqtt.listen);
+            let file = dir.join("agent.yaml");
+            std::fs::write(&file, serde_json::to_string(&config)?)?;
+            let mut agent = Command::new(program("edge-agent", "edge-agent")?);
+            agent.arg("--config").arg(file);
+            self.agent = Some(Running::program(&mut agent, &dir.join("agent.log"))?);
+            return Ok(());
+        }
         config.mqtt.listen = "127.0.0.1:0".parse()?;
         let agent = Agent::bind(config).await?;
         self.mqtt = agent.addresses().mqtt;
-        let stop = CancellationToken::new();
-        let run = agent.run(stop.clone());
-        self.agent = Some(Running::start(async move { Ok(run.await?) }, stop));
+        self.agent = Some(Running::task(|stop| async move { Ok(agent.run(stop).await?) }));
         Ok(())
     }
 
@@ -259,14 +280,33 @@ impl World {
     /// # Errors
     /// It does not start.
     pub async fn start_mapper(&mut self, name: &str) -> Result<()> {
-        let socket = self.folder.path().join(format!("{name}.sock"));
+        let dir = self.folder.path();
+        let socket = dir.join(format!("{name}.sock"));
+        if self.programs {
+            let file = dir.join("mapper.yaml");
+            let text = format!(
+                "grpc_server: {{socket_path: {}}}\n\
+                 common: {{name: {name}, protocol: modbus, edgecore_sock: {}}}\n\
+                 edgetwin: {{reconnectMin: {:?}, reconnectMax: {:?}, restMin: {:?}, restMax: {:?}}}\n",
+                socket.display(),
+                self.dmi().display(),
+                RECONNECT.min,
+                RECONNECT.max,
+                REST.min,
+                REST.max,
+            );
+            std::fs::write(&file, text)?;
+            let mut mapper = Command::new(program("mapper-modbus", "mapper-modbus")?);
+            mapper.arg("--config-file").arg(file);
+            self.mapper = Some(Running::program(&mut mapper, &dir.join("mapper.log"))?);
+            return Ok(());
+        }
         let mut config = MapperConfig::new(name, socket, self.dmi());
-        config.reconnect = Pace { min: Duration::from_millis(20), max: Duration::from_millis(200) };
-        config.rest = Pace { min: Duration::from_millis(500), max: Duration::from_secs(4) };
+        config.reconnect = RECONNECT;
+        config.rest = REST;
         let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
         self.metrics = Some(mapper.metrics());
-        let stop = CancellationToken::new();
-        self.mapper = Some(Running::start(mapper.run(stop.clone()), stop));
+        self.mapper = Some(Running::task(|stop| mapper.run(stop)));
         Ok(())
     }
 
@@ -281,6 +321,36 @@ impl World {
     /// Takes the mapper away in the middle of whatever it does.
     pub fn kill_mapper(&mut self) {
         self.mapper = None;
+    }
+
+    /// Takes the agent away likewise.
+    pub fn kill_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// The agent's process.
+    ///
+    /// # Errors
+    /// It does not run as a program.
+    pub fn agent_program(&self) -> Result<&Process> {
+        self.agent.as_ref().and_then(Running::process).context("the agent is no program")
+    }
+
+    /// The mapper's process.
+    ///
+    /// # Errors
+    /// It does not run as a program.
+    pub fn mapper_program(&self) -> Result<&Process> {
+        self.mapper.as_ref().and_then(Running::process).context("the mapper is no program")
+    }
+
+    /// Lines that the mapper has logged since it last started as a program.
+    ///
+    /// # Errors
+    /// It has no log.
+    pub fn mapper_log(&self) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(self.folder.path().join("mapper.log"))?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// Stops the agent as SIGTERM would.
@@ -320,7 +390,7 @@ impl World {
     ///
     /// # Errors
     /// The agent was not started.
-    pub fn mqtt(&self) -> Result<std::net::SocketAddr> {
+    pub fn mqtt(&self) -> Result<SocketAddr> {
         self.mqtt.context("no agent was started")
     }
 
@@ -434,6 +504,10 @@ impl World {
         ensure!(status == 200 || status == 408, "{status}: {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
     }
+}
+
+fn tcp_wire(address: SocketAddr) -> String {
+    format!("ip: {}, port: {}", address.ip(), address.port())
 }
 
 fn manifest_path(folder: &Path, name: &str) -> PathBuf {
