@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::gateway::{Gateway, plain_devices};
+use crate::long::Broken;
 
 const DEVICES: usize = 4;
 const PROPERTIES: usize = 5;
@@ -29,6 +30,8 @@ pub struct Kills {
     pub lost: usize,
     /// Devices whose revision went back.
     pub revisions_back: usize,
+    /// Claims that did not hold.
+    pub broken: Broken,
 }
 
 /// Kills the agent `kills` times while every device is reported as fast as it goes.
@@ -73,6 +76,8 @@ pub async fn kills(kills: usize) -> Result<Kills> {
         gateway.crash()?;
     }
     ensure!(result.acknowledged > 0, "nothing was acknowledged: the test shows nothing");
+    result.broken.unless(result.lost == 0, "nothing that was acknowledged is lost");
+    result.broken.unless(result.revisions_back == 0, "no revision goes back");
     Ok(result)
 }
 

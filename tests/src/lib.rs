@@ -6,6 +6,7 @@ pub mod foreign_mapper;
 pub mod gate;
 pub mod gateway;
 pub mod http;
+pub mod long;
 pub mod mosquitto;
 pub mod peers;
 pub mod process;

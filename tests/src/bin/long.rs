@@ -1,11 +1,14 @@
 //! The endurance lines at full size; `./test` runs a small size of each through the same code.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use e2e::long;
+use serde_json::{Value as Json, json};
 
-/// Runs one endurance line and prints what it counted as JSON; the exit code is 1 where something was lost.
+/// Runs one endurance line and prints what it counted as JSON; the exit code is 1 where the line does not hold.
 #[derive(Parser)]
 #[command(name = "./test long", subcommand_required = true, arg_required_else_help = true)]
 struct Long {
@@ -21,20 +24,118 @@ enum Line {
         #[arg(long, default_value_t = 100)]
         kills: usize,
     },
+    /// RST, FIN, black hole and half-open connections in turn: always read again, nothing left behind (row 1).
+    Reconnects {
+        /// How often the device goes away.
+        #[arg(long, default_value_t = 100)]
+        cycles: usize,
+    },
+    /// A serial line at 9600 baud: silence between frames, each unit's own answers (row 2).
+    Rtu {
+        /// Seconds of polling.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// 32 devices behind a gateway that takes one connection (row 2).
+    OneConnection {
+        /// Seconds of polling.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// One to three of 16 units silent: the others keep 95 % of their readings (row 3).
+    SilentUnits {
+        /// Rounds of falling silent and coming back.
+        #[arg(long, default_value_t = 15)]
+        rounds: u8,
+    },
+    /// Answers that come after they were given up, in as many readings as an hour at 10 Hz has (row 6).
+    Late {
+        /// Requests on each of two wires.
+        #[arg(long, default_value_t = 36_000)]
+        requests: u64,
+    },
+    /// Mapper and agent stopped and killed in turn: nothing desired is lost or written twice (row 8).
+    Restarts {
+        /// How often a part goes away.
+        #[arg(long, default_value_t = 50)]
+        restarts: u16,
+    },
+    /// Writes on a line that polling fills (row 24).
+    FullBus {
+        /// Values that are set.
+        #[arg(long, default_value_t = 1000)]
+        writes: u16,
+    },
+    /// Values, devices, connections and subscribers that come and go: memory stays flat (row 24).
+    Memory {
+        /// Seconds of coming and going.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// Devices that come and go every second: two changes of state a minute at most (row 29).
+    Flapping {
+        /// Seconds of flapping.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// All of them, one after the other.
+    All,
 }
+
+/// Every line, in the order in which `all` runs them.
+const ALL: [&str; 10] = [
+    "kills",
+    "restarts",
+    "reconnects",
+    "full-bus",
+    "late",
+    "silent-units",
+    "rtu",
+    "one-connection",
+    "flapping",
+    "memory",
+];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let (line, good) = match Long::parse().line {
-        Line::Kills { kills } => {
-            let kills = e2e::crash::kills(kills).await?;
-            let good = kills.lost == 0 && kills.revisions_back == 0;
-            (serde_json::to_value(kills)?, good)
-        }
+    let line = Long::parse().line;
+    let lines = match line {
+        Line::All => ALL.iter().map(|name| Long::parse_from(["long", name]).line).collect(),
+        line => vec![line],
     };
-    #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
-    {
-        println!("{line:#}");
+    let mut held = true;
+    for line in lines {
+        let start = Instant::now();
+        let mut counted = run(line).await?;
+        held &= counted["broken"].as_array().is_some_and(Vec::is_empty);
+        counted["took_seconds"] = start.elapsed().as_secs().into();
+        #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
+        {
+            println!("{counted:#}");
+        }
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the line counted.
+async fn run(line: Line) -> Result<Json> {
+    Ok(match line {
+        Line::Kills { kills } => json!(e2e::crash::kills(kills).await?),
+        Line::Reconnects { cycles } => json!(long::reconnects::run(cycles).await?),
+        Line::Rtu { seconds } => json!(long::rtu::run(seconds).await?),
+        Line::OneConnection { seconds } => json!(long::one_connection::run(seconds).await?),
+        Line::SilentUnits { rounds } => {
+            // 16 units with three transactions a second use a third of such a line.
+            let size = long::silent_units::Size { rounds, cycles: 20, baud: Some(38_400) };
+            json!(long::silent_units::run(size).await?)
+        }
+        Line::Late { requests } => json!(long::late::run(requests).await?),
+        Line::Restarts { restarts } => json!(long::restarts::run(restarts).await?),
+        Line::FullBus { writes } => {
+            json!(long::full_bus::run(writes, Duration::from_millis(50)).await?)
+        }
+        Line::Memory { seconds } => json!(long::memory::run(seconds).await?),
+        Line::Flapping { seconds } => json!(long::flapping::run(seconds).await?),
+        Line::All => anyhow::bail!("\"all\" is no line of its own"),
+    })
 }
