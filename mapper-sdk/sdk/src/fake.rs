@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use device_model::{
-    AckCode, Device, Manifest, Problem, Property, QualityCode, Value, parse_manifests,
+    AckCode, Device, Manifest, Problem, Property, QualityCode, Timestamp, Value, parse_manifests,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::driver::{Driver, PropertyFault, ReadResult, Session, SessionFault};
+use crate::driver::{Driver, PropertyFault, ReadResult, Sample, Session, SessionFault};
 
 /// What happened on a wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub(crate) struct Plant {
     pub(crate) log: Vec<(Instant, Event)>,
     /// The next read is answered too late.
     pub(crate) delay_one: bool,
+    /// What the devices' clocks say, where they have one.
+    pub(crate) source_time: Option<Timestamp>,
     /// A late answer is taken for the next one.
     pub(crate) sloppy: bool,
     busy: BTreeSet<String>,
@@ -150,7 +152,8 @@ impl FakeSession {
         if plant.refused.contains(name) {
             return Err(refusal());
         }
-        plant.values.get(&(unit, name.to_owned())).cloned().map(Into::into).ok_or_else(refusal)
+        let value = plant.values.get(&(unit, name.to_owned())).cloned().ok_or_else(refusal)?;
+        Ok(Sample { source_time: plant.source_time, ..value.into() })
     }
 }
 
