@@ -85,6 +85,72 @@ async fn damaged_and_cut_answers_are_no_values() {
     }
 }
 
+/// Reads two registers by turns while every fifth answer is faulty; whatever is read must be right. A wire that is
+/// lost is opened again. Says how often there was silence, a loss and a refused answer.
+async fn whatever_is_read_is_right(wire: Wire, fault: FaultKind) -> (u32, u32, u32) {
+    let (rig, mut link) = slow(wire, fault).await;
+    let (mut silent, mut lost, mut refused) = (0, 0, 0);
+    for round in 0..20 {
+        let (name, value) = if round % 2 == 0 { ("ten", 10) } else { ("twenty", 20) };
+        match link.read(name).await {
+            Ok(Ok(sample)) => assert_eq!(sample.value, Value::Int(value), "{wire:?} {round}"),
+            Ok(Err(_)) => refused += 1,
+            Err(SessionFault::Silent(_)) => silent += 1,
+            Err(SessionFault::Lost(_)) => {
+                lost += 1;
+                drop(link);
+                link = rig.connect("slaveID: 1, timeout: 60ms", POINTS).await;
+            }
+        }
+    }
+    (silent, lost, refused)
+}
+
+#[tokio::test]
+async fn an_answer_with_another_address_is_silence() {
+    for wire in Wire::ALL {
+        let (silent, lost, refused) =
+            whatever_is_read_is_right(wire, FaultKind::WrongTransaction).await;
+        assert!(silent >= 3 && (lost, refused) == (0, 0), "{wire:?}: {silent} {lost} {refused}");
+    }
+}
+
+#[tokio::test]
+async fn noise_before_an_answer_is_asked_over_on_a_line_and_loses_a_tcp_connection() {
+    for wire in [Wire::RtuOverTcp, Wire::Pty] {
+        assert_eq!(whatever_is_read_is_right(wire, FaultKind::Garbage).await, (0, 0, 0));
+    }
+    let (silent, lost, refused) = whatever_is_read_is_right(Wire::Tcp, FaultKind::Garbage).await;
+    assert!(lost >= 3 && (silent, refused) == (0, 0), "{silent} {lost} {refused}");
+}
+
+#[tokio::test]
+async fn an_echo_is_dropped_on_a_line_and_is_no_value_on_tcp() {
+    for wire in [Wire::RtuOverTcp, Wire::Pty] {
+        assert_eq!(whatever_is_read_is_right(wire, FaultKind::Echo).await, (0, 0, 0));
+    }
+    let (silent, lost, refused) = whatever_is_read_is_right(Wire::Tcp, FaultKind::Echo).await;
+    assert!(refused >= 3 && (silent, lost) == (0, 0), "{silent} {lost} {refused}");
+}
+
+#[tokio::test]
+async fn two_answers_in_one_piece_are_told_apart() {
+    for wire in Wire::ALL {
+        let (rig, mut link) = slow(wire, FaultKind::Silence).await;
+        rig.handle.clear_faults();
+        let merge = FaultKind::Merge(Duration::from_secs(60));
+        rig.handle.inject(Fault::new(merge).unit(1).count(1));
+        let fault = link.read("ten").await.unwrap_err();
+        assert!(matches!(fault, SessionFault::Silent(_)), "{fault}");
+        link.unit.id = 2;
+        assert_eq!(link.value("ten").await, Value::Int(11), "{wire:?}");
+        assert_eq!(link.session.discarded(), 1);
+        let (silent, lost, refused) =
+            whatever_is_read_is_right(wire, FaultKind::Merge(Duration::from_millis(110))).await;
+        assert!(silent >= 3 && (lost, refused) == (0, 0), "{wire:?}: {silent} {lost} {refused}");
+    }
+}
+
 #[tokio::test]
 async fn bytes_that_are_no_frame_lose_a_tcp_connection() {
     let rig = Rig::start(Wire::Tcp, Blueprint::from_register_file(REGISTERS).unwrap()).await;

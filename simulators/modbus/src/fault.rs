@@ -25,9 +25,21 @@ pub enum FaultKind {
     /// `late:ms=1500`: the answer comes later, while other requests are answered in the meantime: it arrives when the
     /// client has given it up and waits for another one.
     Late(Duration),
+    /// `wrong-transaction`: the answer bears another transaction id; on a line, whose frames have none, the number
+    /// of another unit.
+    WrongTransaction,
+    /// `garbage`: bytes that are no frame come right before the answer.
+    Garbage,
+    /// `echo`: the request comes back before the answer, as from an RS-485 adapter that hears itself.
+    Echo,
+    /// `merge:ms=300`: the answer waits for the next one and comes in one piece with it; alone if that time passes.
+    Merge(Duration),
     /// `reset`: the unit does what it was asked and resets the TCP connection in place of an answer. On a
     /// serial line the answer is lost.
     Reset,
+    /// `reboot:ms=2000`: in place of an answer the whole simulation restarts. Its connections are reset; for that
+    /// time nothing listens and nobody answers; then the registers hold again what they held at the start.
+    Reboot(Duration),
     /// `one-connection`: while there is a TCP connection, further ones are closed at once.
     OneConnection,
 }
@@ -42,7 +54,12 @@ impl FaultKind {
             Self::WrongCrc => "wrong-crc",
             Self::Truncate => "truncate",
             Self::Late(_) => "late",
+            Self::WrongTransaction => "wrong-transaction",
+            Self::Garbage => "garbage",
+            Self::Echo => "echo",
+            Self::Merge(_) => "merge",
             Self::Reset => "reset",
+            Self::Reboot(_) => "reboot",
             Self::OneConnection => "one-connection",
         }
     }

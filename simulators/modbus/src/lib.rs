@@ -70,6 +70,7 @@ mod fault;
 mod handle;
 mod layout;
 mod manifest;
+mod power;
 mod problem;
 mod pty;
 mod register_file;

@@ -112,7 +112,8 @@ impl Simulation {
 
     fn listen(&mut self, listener: TcpListener, framing: Framing) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        self.servers.spawn(tcp::accept(self.units.clone(), listener, framing, self.stop.clone()));
+        let (units, stop) = (self.units.clone(), self.stop.clone());
+        self.servers.spawn(tcp::listen(units, listener, address, framing, stop));
         Ok(address)
     }
 

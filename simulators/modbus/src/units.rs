@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,6 +12,7 @@ use crate::codec::{Exception, Request, exception_pdu};
 use crate::counters::{Counters, Tally, UnitTally, Write};
 use crate::fault::{Effects, Faults};
 use crate::layout::{Layout, Place};
+use crate::power::{Power, Reboots};
 use crate::table::Table;
 
 /// The kind of wire a request came on, where units answer differently.
@@ -40,6 +42,7 @@ pub(crate) struct Units {
     only: Option<u8>,
     places: BTreeMap<(String, String), Place>,
     started: Instant,
+    power: Power,
     pub(crate) faults: Faults,
     pub(crate) tally: Tally,
 }
@@ -47,6 +50,9 @@ pub(crate) struct Units {
 #[derive(Debug)]
 struct Unit {
     bank: Mutex<Bank>,
+    /// What the bank is made of, for a reboot.
+    layout: Layout,
+    seed: u64,
     tally: UnitTally,
 }
 
@@ -58,9 +64,10 @@ impl Units {
     ) -> Self {
         let only = (layouts.len() == 1).then(|| layouts.keys().next().copied()).flatten();
         let mut layouts = layouts;
-        let unit = |(number, layout)| Unit {
-            bank: Mutex::new(Bank::new(layout, seed ^ u64::from(number))),
-            tally: UnitTally::default(),
+        let unit = |(number, layout): (u8, Layout)| {
+            let seed = seed ^ u64::from(number);
+            let bank = Mutex::new(Bank::new(layout.clone(), seed));
+            Unit { bank, layout, seed, tally: UnitTally::default() }
         };
         let units = (0..=u8::MAX)
             .map(|number| layouts.remove_entry(&number).map(unit).map(Box::new))
@@ -70,6 +77,7 @@ impl Units {
             only,
             places,
             started: Instant::now(),
+            power: Power::default(),
             faults: Faults::default(),
             tally: Tally::default(),
         }
@@ -78,6 +86,9 @@ impl Units {
     /// Carries out the request in `pdu` and appends the PDU of the answer to `out`.
     pub(crate) fn answer(&self, link: Link, unit: u8, pdu: &[u8], out: &mut Vec<u8>) -> Verdict {
         let Some(&function) = pdu.first() else { return Verdict::Silent };
+        if self.power.is_off() {
+            return Verdict::Silent;
+        }
         let request = Request::decode(pdu);
         let addresses = request.as_ref().map_or(0, Request::addresses);
         if link == Link::Rtu && unit == 0 {
@@ -99,7 +110,10 @@ impl Units {
         if !effects.is_none() {
             self.tally.faults.fetch_add(1, Relaxed);
         }
-        if effects.silence {
+        if let Some(time) = effects.reboot {
+            self.reboot(time);
+        }
+        if effects.silence || effects.reboot.is_some() {
             return Verdict::Silent;
         }
         let done = match (effects.exception, request) {
@@ -119,6 +133,19 @@ impl Units {
         }
         self.tally.answers.fetch_add(1, Relaxed);
         Verdict::Answer(effects)
+    }
+
+    /// Starts anew: for `time` nobody answers, then the registers are as at the start.
+    fn reboot(&self, time: Duration) {
+        for unit in self.units.iter().flatten() {
+            *unit.lock() = Bank::new(unit.layout.clone(), unit.seed);
+        }
+        self.power.cycle(time);
+    }
+
+    /// Tells of reboots from now on.
+    pub(crate) fn reboots(&self) -> Reboots {
+        self.power.reboots()
     }
 
     /// The registers of unit `number`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use client::{Client, PATIENCE, exactly, simulate};
 use sim_modbus::Fault;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 const UNITS: &str = "units: {1: {holding: {0-9: 7}}, 2: {holding: {0-9: 8}}, 3: {holding: {0: 9}}}";
@@ -103,6 +104,81 @@ async fn a_reset_comes_in_place_of_the_answer_to_what_was_done() {
     assert_eq!(handle.holding(1, 0).unwrap(), 1);
     let mut again = Client::connect(address).await;
     assert_eq!(again.ask(2, &READ).await, EIGHT, "the third request is answered");
+}
+
+#[tokio::test]
+async fn a_misaddressed_answer_has_another_transaction() {
+    let (simulation, _, mut client) = simulate(UNITS).await;
+    simulation.handle().inject(fault("wrong-transaction:count=1"));
+    let transaction = client.send(1, &READ).await;
+    assert_eq!(client.receive().await, (transaction + 1000, 1, SEVEN.to_vec()));
+    assert_eq!(client.ask(1, &READ).await, SEVEN);
+}
+
+#[tokio::test]
+async fn garbage_and_echo_come_before_the_answer() {
+    let (simulation, _, mut client) = simulate(UNITS).await;
+    let garbage = simulation.handle().inject(fault("garbage"));
+    client.send(1, &READ).await;
+    let answer = exactly(&mut client.stream, 5 + 11).await;
+    assert_eq!(answer[5..], [0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 7]);
+    assert_ne!(answer[2..4], [0, 0], "no Modbus header");
+    simulation.handle().clear(garbage);
+    simulation.handle().inject(fault("echo"));
+    let transaction = client.send(1, &READ).await;
+    assert_eq!(client.receive().await, (transaction, 1, READ.to_vec()));
+    assert_eq!(client.receive().await, (transaction, 1, SEVEN.to_vec()));
+}
+
+#[tokio::test]
+async fn a_merged_answer_comes_in_one_piece_with_the_next_or_alone() {
+    let (simulation, _, mut client) = simulate(UNITS).await;
+    let handle = simulation.handle();
+    handle.inject(fault("merge:ms=60000,count=1"));
+    client.send(1, &READ).await;
+    handle.until(|counters| counters.requests == 1).await;
+    client.send(2, &READ).await;
+    client.stream.readable().await.unwrap();
+    let mut piece = [0; 64];
+    let length = client.stream.read(&mut piece).await.unwrap();
+    let first = [0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 7];
+    let second = [0, 2, 0, 0, 0, 5, 2, 3, 2, 0, 8];
+    assert_eq!(piece[..length], [first, second].concat());
+
+    handle.inject(fault("merge:ms=50"));
+    let asked = Instant::now();
+    assert_eq!(client.ask(1, &READ).await, SEVEN);
+    assert!(asked.elapsed() >= Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_reboot_closes_everything_for_a_time_and_resets_the_registers() {
+    let (simulation, address, mut client) = simulate(UNITS).await;
+    let handle = simulation.handle();
+    client.ask(1, &[6, 0, 0, 0, 1]).await;
+    let mut other = Client::connect(address).await;
+    assert_eq!(other.ask(2, &READ).await, EIGHT);
+    handle.inject(fault("reboot:ms=200,count=1"));
+    let asked = Instant::now();
+    client.send(1, &[6, 0, 0, 0, 2]).await;
+    for client in [&mut client, &mut other] {
+        let ended = tokio::time::timeout(PATIENCE, client.stream.read(&mut [0])).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+    handle.until(|counters| counters.connections.current == 0).await;
+    let mut refused = 0;
+    let mut client = loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => break Client::over(stream),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+        }
+        refused += 1;
+        tokio::task::yield_now().await;
+    };
+    assert!(refused > 0 && asked.elapsed() >= Duration::from_millis(200));
+    assert_eq!(client.ask(1, &READ).await, SEVEN, "as at the start");
+    let counters = simulation.stop().await;
+    assert_eq!(counters.requests, 4, "counters go on");
 }
 
 #[tokio::test]

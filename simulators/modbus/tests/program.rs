@@ -114,7 +114,7 @@ async fn it_refuses_with_a_reason_and_a_remedy() {
     assert!(message.contains("units.1.holding.0: \"x\": write a number"), "{message}");
 
     let message = refused(&[file, "--fault", "noise"], 2).await;
-    assert!(message.contains("write one of delay, silence"), "{message}");
+    assert!(message.contains("write one of delay, late"), "{message}");
 
     std::fs::write(file, "units: {1: {holding: {0: 1}}}").unwrap();
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

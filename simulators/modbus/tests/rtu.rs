@@ -96,6 +96,46 @@ async fn faults_damage_frames_on_a_line() {
 }
 
 #[tokio::test]
+async fn faults_put_other_bytes_around_frames_on_a_line() {
+    let (_simulation, handle, mut port) = line(LineOptions::default());
+    let right = rtu(1, &[3, 2, 0, 7]);
+    for (text, length, expected) in [
+        ("wrong-transaction:count=1", 7, rtu(0, &[3, 2, 0, 7])),
+        ("echo:count=1", 15, [rtu(1, &READ), right.clone()].concat()),
+        ("garbage:count=1", 12, [&[0x00, 0xFF, 0x55, 0xAA, 0x0F], &right[..]].concat()),
+    ] {
+        handle.inject(text.parse().unwrap());
+        port.write_all(&rtu(1, &READ)).await.unwrap();
+        assert_eq!(exactly(&mut port, length).await, expected, "{text}");
+    }
+    handle.inject("merge:ms=60000,count=1".parse().unwrap());
+    port.write_all(&rtu(1, &READ)).await.unwrap();
+    handle.until(|counters| counters.requests == 4).await;
+    port.write_all(&rtu(2, &READ)).await.unwrap();
+    assert_eq!(exactly(&mut port, 14).await, [right, rtu(2, &[3, 2, 0, 8])].concat());
+}
+
+#[tokio::test]
+async fn a_reboot_keeps_the_whole_line_silent_and_resets_its_units() {
+    let (_simulation, handle, mut port) = line(LineOptions::default());
+    port.write_all(&rtu(2, &[6, 0, 0, 0, 9])).await.unwrap();
+    assert_eq!(exactly(&mut port, 8).await, rtu(2, &[6, 0, 0, 0, 9]));
+    handle.inject("reboot:unit=1,ms=100".parse().unwrap());
+    let asked = Instant::now();
+    port.write_all(&rtu(1, &READ)).await.unwrap();
+    handle.until(|counters| counters.faults == 1).await;
+    let answer = loop {
+        port.write_all(&rtu(2, &READ)).await.unwrap();
+        let answer = exactly(&mut port, 7);
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(20), answer).await {
+            break answer;
+        }
+    };
+    assert_eq!(answer, rtu(2, &[3, 2, 0, 8]), "as at the start");
+    assert!(asked.elapsed() >= Duration::from_millis(100));
+}
+
+#[tokio::test]
 async fn a_late_answer_stands_where_the_next_one_is_expected() {
     let (_simulation, handle, mut port) = line(LineOptions::default());
     handle.inject("late:unit=1,ms=60,count=1".parse::<Fault>().unwrap());

@@ -37,6 +37,31 @@ async fn row_01_a_device_that_was_away_is_read_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn row_01_a_device_that_reboots_is_written_again_what_it_forgot() -> Result<()> {
+    let pump = [Machine::new("pump", 1).keys("timeout: 100ms, reapply: true")];
+    for mut world in [World::tcp(&pump).await?, World::line(&pump, LineOptions::default())?] {
+        world.start().await?;
+        world.until("pump", "level", |level| good(level) == Some("0")).await?;
+        let answer = world.set("pump", "setpoint", "7", "5s").await?;
+        assert_eq!(word(&answer, "setpoint").as_deref(), Some("verified"));
+        world.devices().set_value("test/pump", "level", 3.0)?;
+        world.until("pump", "level", |level| good(level) == Some("3")).await?;
+        let time = Duration::from_millis(500);
+        world.devices().inject(Fault::new(FaultKind::Reboot(time)).count(1));
+        world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
+        // The registers are as at the start, until the mapper sees to it.
+        let devices = world.devices().clone();
+        let written = world.devices().until(|_| devices.holding(1, 0).is_ok_and(|word| word == 7));
+        timeout(PATIENCE, written).await?;
+        world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+        world.until("pump", "level", |level| good(level) == Some("0")).await?;
+        world.until("pump", "setpoint", |setpoint| good(setpoint) == Some("7")).await?;
+        world.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn row_02_one_connection_serves_thirty_two_devices() -> Result<()> {
     let mut world = World::tcp(&machines(32)).await?;
     world.devices().inject(Fault::new(FaultKind::OneConnection));

@@ -15,7 +15,12 @@ async fn row_18_simulated_devices_take_every_fault() -> Result<()> {
         "wrong-crc",
         "truncate",
         "late:ms=150",
+        "wrong-transaction",
+        "garbage",
+        "echo",
+        "merge:ms=150",
         "reset",
+        "reboot:ms=300",
     ];
     let pump = [Machine::new("pump", 1).keys("timeout: 100ms")];
     for mut world in [World::tcp(&pump).await?, World::line(&pump, LineOptions::default())?] {

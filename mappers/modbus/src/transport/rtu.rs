@@ -14,6 +14,9 @@
 //! 2. A frame of another unit, of another function or length, is dropped and counted.
 //! 3. A unit that did not answer is not asked again before its answer came late, or could have come: twice its
 //!    time-out ([`owing_time`]). Other units are, since their frames carry their own number.
+//!
+//! An RS-485 adapter that hears itself gives back the request first; that is dropped, except after functions 5 and 6,
+//! whose answer is the request again.
 
 use std::time::Duration;
 
@@ -171,7 +174,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
     }
 
     /// Length of the whole frame at the front of the inbox, once it is there.
-    fn next_frame(&self) -> Result<Option<usize>, NoAnswer> {
+    fn next_frame(&mut self) -> Result<Option<usize>, NoAnswer> {
+        if !matches!(self.outbox.get(1), Some(5 | 6)) {
+            if self.inbox.starts_with(&self.outbox) {
+                self.inbox.advance(self.outbox.len());
+            } else if self.outbox.starts_with(&self.inbox) {
+                return Ok(None);
+            }
+        }
         let length = match rtu_length(&self.inbox) {
             Ok(Some(length)) if length <= self.inbox.len() => length,
             Ok(_) => return Ok(None),

@@ -33,7 +33,13 @@ pub(crate) struct Effects {
     pub(crate) silence: bool,
     pub(crate) damaged: bool,
     pub(crate) truncated: bool,
+    /// Another transaction id, or another unit.
+    pub(crate) misaddressed: bool,
+    pub(crate) garbage: bool,
+    pub(crate) echo: bool,
+    pub(crate) merge: Option<Duration>,
     pub(crate) reset: bool,
+    pub(crate) reboot: Option<Duration>,
 }
 
 impl Effects {
@@ -72,7 +78,12 @@ impl Faults {
                     FaultKind::Exception(code) => effects.exception = Some(code),
                     FaultKind::WrongCrc => effects.damaged = true,
                     FaultKind::Truncate => effects.truncated = true,
+                    FaultKind::WrongTransaction => effects.misaddressed = true,
+                    FaultKind::Garbage => effects.garbage = true,
+                    FaultKind::Echo => effects.echo = true,
+                    FaultKind::Merge(time) => effects.merge = Some(time),
                     FaultKind::Reset => effects.reset = true,
+                    FaultKind::Reboot(time) => effects.reboot = Some(time),
                     FaultKind::OneConnection => {}
                 }
             }

@@ -13,6 +13,11 @@ fn every_fault_can_be_written_on_a_command_line() {
         ("wrong-crc:count=2", Fault::new(FaultKind::WrongCrc).count(2)),
         ("truncate: function=3, every=5", Fault::new(FaultKind::Truncate).function(3).every(5)),
         ("late:ms=1500", Fault::new(FaultKind::Late(Duration::from_millis(1500)))),
+        ("wrong-transaction:unit=2", Fault::new(FaultKind::WrongTransaction).unit(2)),
+        ("garbage", Fault::new(FaultKind::Garbage)),
+        ("echo:every=2", Fault::new(FaultKind::Echo).every(2)),
+        ("merge:ms=300", Fault::new(FaultKind::Merge(Duration::from_millis(300)))),
+        ("reboot:ms=2000,count=1", Fault::new(FaultKind::Reboot(Duration::from_secs(2))).count(1)),
         ("reset:every=10", Fault::new(FaultKind::Reset).every(10)),
         ("one-connection", Fault::new(FaultKind::OneConnection)),
     ] {
@@ -23,7 +28,8 @@ fn every_fault_can_be_written_on_a_command_line() {
 #[test]
 fn what_is_no_fault_says_what_would_be_one() {
     for (text, message) in [
-        ("noise", "write one of delay, silence"),
+        ("noise", "write one of delay, late, silence"),
+        ("reboot:count=1", "say how long, as in reboot:ms=200"),
         ("delay", "say how long, as in delay:ms=200"),
         ("delay:ms=0", "write milliseconds from 1"),
         ("delay:ms=soon", "delay: ms=soon: write milliseconds"),
@@ -49,7 +55,12 @@ proptest! {
         kind in prop_oneof![
             (1..3_600_000u64).prop_map(|ms| FaultKind::Delay(Duration::from_millis(ms))),
             (1..3_600_000u64).prop_map(|ms| FaultKind::Late(Duration::from_millis(ms))),
+            (1..3_600_000u64).prop_map(|ms| FaultKind::Merge(Duration::from_millis(ms))),
+            (1..3_600_000u64).prop_map(|ms| FaultKind::Reboot(Duration::from_millis(ms))),
             (1..=255u8).prop_map(FaultKind::Exception),
+            Just(FaultKind::WrongTransaction),
+            Just(FaultKind::Garbage),
+            Just(FaultKind::Echo),
             Just(FaultKind::Silence),
             Just(FaultKind::WrongCrc),
             Just(FaultKind::Truncate),

@@ -12,7 +12,8 @@ use super::{Fault, FaultKind};
 pub enum FaultError {
     /// The word before the colon is none of ours.
     #[error(
-        "fault {0:?}: write one of delay, silence, exception, wrong-crc, truncate, late, reset, one-connection"
+        "fault {0:?}: write one of delay, late, silence, exception, wrong-crc, truncate, wrong-transaction, garbage, \
+         echo, merge, reset, reboot, one-connection"
     )]
     UnknownKind(String),
     /// A part behind the colon is no `key=value`, or its key does not belong there.
@@ -37,7 +38,7 @@ pub enum FaultError {
         /// What would do.
         remedy: &'static str,
     },
-    /// `delay` and `late` need a time.
+    /// `delay`, `late`, `merge` and `reboot` need a time.
     #[error("fault {0}: say how long, as in {0}:ms=200")]
     NoTime(&'static str),
 }
@@ -55,7 +56,12 @@ impl FromStr for Fault {
             "wrong-crc" => FaultKind::WrongCrc,
             "truncate" => FaultKind::Truncate,
             "late" => FaultKind::Late(Duration::ZERO),
+            "wrong-transaction" => FaultKind::WrongTransaction,
+            "garbage" => FaultKind::Garbage,
+            "echo" => FaultKind::Echo,
+            "merge" => FaultKind::Merge(Duration::ZERO),
             "reset" => FaultKind::Reset,
+            "reboot" => FaultKind::Reboot(Duration::ZERO),
             "one-connection" => FaultKind::OneConnection,
             other => return Err(FaultError::UnknownKind(other.into())),
         };
@@ -63,11 +69,21 @@ impl FromStr for Fault {
         for part in rest.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             fault.take(part)?;
         }
-        match fault.kind {
-            FaultKind::Delay(Duration::ZERO) | FaultKind::Late(Duration::ZERO) => {
-                Err(FaultError::NoTime(kind.as_str()))
-            }
+        match fault.kind.time() {
+            Some(Duration::ZERO) => Err(FaultError::NoTime(kind.as_str())),
             _ => Ok(fault),
+        }
+    }
+}
+
+impl FaultKind {
+    /// The time that belongs to it, for those that have one.
+    fn time(self) -> Option<Duration> {
+        match self {
+            Self::Delay(time) | Self::Late(time) | Self::Merge(time) | Self::Reboot(time) => {
+                Some(time)
+            }
+            _ => None,
         }
     }
 }
@@ -104,12 +120,14 @@ impl Fault {
                     "write an exception code, 1 to 255",
                 )?);
             }
-            ("ms", FaultKind::Delay(_) | FaultKind::Late(_)) => {
+            ("ms", with_time) if with_time.time().is_some() => {
                 // An hour is longer than any client waits.
                 let time = number("ms", 1..=3_600_000, "write milliseconds from 1 to 3600000")?;
                 let time = Duration::from_millis(time);
                 self.kind = match self.kind {
                     FaultKind::Late(_) => FaultKind::Late(time),
+                    FaultKind::Merge(_) => FaultKind::Merge(time),
+                    FaultKind::Reboot(_) => FaultKind::Reboot(time),
                     _ => FaultKind::Delay(time),
                 };
             }
@@ -120,7 +138,7 @@ impl Fault {
 
     fn allowed(&self) -> &'static str {
         match self.kind {
-            FaultKind::Delay(_) | FaultKind::Late(_) => "ms=, unit=, function=, count=, every=",
+            kind if kind.time().is_some() => "ms=, unit=, function=, count=, every=",
             FaultKind::Exception(_) => "code=, unit=, function=, count=, every=",
             FaultKind::OneConnection => "nothing after the word",
             _ => "unit=, function=, count=, every=",
@@ -131,12 +149,10 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.as_str())?;
+        let millis = |time: Duration| ("ms", u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let own = match self.kind {
-            FaultKind::Delay(time) | FaultKind::Late(time) => {
-                Some(("ms", u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
-            }
             FaultKind::Exception(code) => Some(("code", code.into())),
-            _ => None,
+            kind => kind.time().map(millis),
         };
         let rest = [
             ("unit", self.unit.map(u64::from)),

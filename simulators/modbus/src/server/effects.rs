@@ -18,11 +18,23 @@ pub(super) fn damage(frame: &mut Vec<u8>, effects: &Effects, weak_spot: usize) {
     }
 }
 
+/// What a bus picks up when nobody drives it. No beginning of a frame, on a line or in a TCP stream.
+const GARBAGE: [u8; 5] = [0x00, 0xFF, 0x55, 0xAA, 0x0F];
+
+/// What comes before the answer to `request`, a whole frame.
+pub(super) fn before(request: &[u8], effects: &Effects) -> Vec<u8> {
+    let echo = if effects.echo { request } else { &[] };
+    let garbage: &[u8] = if effects.garbage { &GARBAGE } else { &[] };
+    [echo, garbage].concat()
+}
+
 /// Answers that go out after others that were asked for later.
 #[derive(Debug, Default)]
 pub(super) struct LateAnswers {
     /// In no order: there are few.
     waiting: Vec<(Instant, Vec<u8>)>,
+    /// Waits for the next answer, until then at most.
+    held: Option<(Instant, Vec<u8>)>,
 }
 
 impl LateAnswers {
@@ -30,14 +42,30 @@ impl LateAnswers {
         self.waiting.push((Instant::now() + after, frame));
     }
 
+    /// Holds `frame` back until something else is sent. One that is held already comes before it.
+    pub(super) fn hold(&mut self, at_most: Duration, frame: &[u8]) {
+        let (until, mut held) =
+            self.held.take().unwrap_or_else(|| (Instant::now() + at_most, Vec::new()));
+        held.extend_from_slice(frame);
+        self.held = Some((until, held));
+    }
+
+    /// What was held back, for the front of what is sent now.
+    pub(super) fn held(&mut self) -> Vec<u8> {
+        self.held.take().map(|(_, frame)| frame).unwrap_or_default()
+    }
+
     /// When the next one is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.iter().map(|(due, _)| *due).min()
+        self.waiting.iter().chain(&self.held).map(|(due, _)| *due).min()
     }
 
     /// Takes one that is due.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let now = Instant::now();
+        if let Some((_, frame)) = self.held.take_if(|(until, _)| *until <= now) {
+            return Some(frame);
+        }
         let index = self.waiting.iter().position(|(due, _)| *due <= now)?;
         Some(self.waiting.swap_remove(index).1)
     }

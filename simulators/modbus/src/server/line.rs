@@ -177,12 +177,14 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
         let asked = (self.begun + self.options.time(characters(size))).max(self.heard);
         self.quiet_since = Some(asked);
         if let Verdict::Answer(effects) = verdict {
-            let mut frame = Vec::with_capacity(rtu::MAX_FRAME);
-            rtu::encode(unit, &answer, &mut frame);
             if effects.reset {
                 self.units.tally.notify();
                 return Ok(Some(End::Reset));
             }
+            let mut request = Vec::with_capacity(rtu::MAX_FRAME);
+            rtu::encode(unit, pdu, &mut request);
+            let mut frame = effects::before(&request, &effects);
+            rtu::encode(unit ^ u8::from(effects.misaddressed), &answer, &mut frame);
             self.send(frame, &effects, asked).await?;
         }
         self.units.tally.notify();
@@ -198,9 +200,13 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
         let weak_spot = frame.len() - 1;
         effects::damage(&mut frame, effects, weak_spot);
         let delay = effects.delay.unwrap_or_default();
-        match effects.late {
-            Some(after) => self.late.push(delay + after, frame),
-            None => self.transmit(&frame, asked + self.options.gap() + delay).await?,
+        match (effects.late, effects.merge) {
+            (Some(after), _) => self.late.push(delay + after, frame),
+            (None, Some(at_most)) => self.late.hold(delay + at_most, &frame),
+            (None, None) => {
+                let frame = [self.late.held(), frame].concat();
+                self.transmit(&frame, asked + self.options.gap() + delay).await?;
+            }
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! Servers on TCP: Modbus TCP, and the loop that accepts connections for both framings.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -22,17 +24,48 @@ pub(crate) enum Framing {
     Rtu(LineOptions),
 }
 
-/// Serves connections until `stop`.
-pub(crate) async fn accept(
+/// Serves connections until `stop`. While the simulation reboots, nobody listens.
+pub(crate) async fn listen(
     units: Arc<Units>,
-    listener: TcpListener,
+    mut listener: TcpListener,
+    address: SocketAddr,
     framing: Framing,
     stop: CancellationToken,
 ) {
-    let mut connections = JoinSet::new();
+    while let Some(back) = accept(&units, listener, framing, &stop).await {
+        let reopened = stop.run_until_cancelled(async {
+            tokio::time::sleep_until(back).await;
+            reopen(address).await
+        });
+        let Some(reopened) = reopened.await else { return };
+        listener = reopened;
+    }
+}
+
+async fn reopen(address: SocketAddr) -> TcpListener {
     loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            // Somebody took the port meanwhile, and may give it back.
+            Err(error) => warn!(%address, %error, "listen again after a reboot"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Serves connections until `stop` or a reboot; says when that will be over.
+async fn accept(
+    units: &Arc<Units>,
+    listener: TcpListener,
+    framing: Framing,
+    stop: &CancellationToken,
+) -> Option<Instant> {
+    let mut connections = JoinSet::new();
+    let mut reboots = units.reboots();
+    let back = loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => break None,
+            back = reboots.next() => break Some(back),
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Err(error) = ended {
                     warn!(%error, "connection ended");
@@ -56,8 +89,10 @@ pub(crate) async fn accept(
                 }
             }
         }
-    }
+    };
+    drop(listener);
     while connections.join_next().await.is_some() {}
+    back
 }
 
 /// Counts a connection out, however its task ends.
@@ -71,6 +106,7 @@ impl Drop for Counted {
 
 async fn serve(units: Arc<Units>, stream: TcpStream, framing: Framing, stop: CancellationToken) {
     let _counted = Counted(units.clone());
+    let mut reboots = units.reboots();
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY");
     }
@@ -85,6 +121,7 @@ async fn serve(units: Arc<Units>, stream: TcpStream, framing: Framing, stop: Can
             };
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
+                _ = reboots.next() => Ok(End::Reset),
                 ended = connection.run() => ended,
             };
             match ended {
@@ -97,6 +134,7 @@ async fn serve(units: Arc<Units>, stream: TcpStream, framing: Framing, stop: Can
             let mut line = Line::new(units, stream, options);
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
+                _ = reboots.next() => Ok(End::Reset),
                 ended = line.run() => ended,
             };
             match ended {
@@ -163,8 +201,8 @@ impl Connection {
                     break Some(End::Closed);
                 }
             };
-            let (transaction, unit) = (frame.transaction, frame.unit);
-            taken += frame.size;
+            let (transaction, unit, size) = (frame.transaction, frame.unit, frame.size);
+            taken += size;
             let begin = self.output.len();
             self.output.extend([0; mbap::HEADER]);
             let verdict = self.units.answer(Link::Tcp, unit, frame.pdu, &mut self.output);
@@ -185,14 +223,21 @@ impl Connection {
             if effects.reset {
                 break Some(End::Reset);
             }
+            if effects.misaddressed {
+                let header = mbap::header(transaction.wrapping_add(1000), unit, length);
+                frame.splice(..mbap::HEADER, header);
+            }
             // There is no CRC; a wrong protocol identifier is the damage that a client can see.
             effects::damage(&mut frame, &effects, 2);
+            let request = self.input.get(taken - size..taken).unwrap_or_default();
+            let frame = [effects::before(request, &effects), frame].concat();
             if let Some(delay) = effects.delay {
                 tokio::time::sleep(delay).await;
             }
-            match effects.late {
-                Some(after) => self.late.push(after, frame),
-                None => self.output = frame,
+            match (effects.late, effects.merge) {
+                (Some(after), _) => self.late.push(after, frame),
+                (None, Some(at_most)) => self.late.hold(at_most, &frame),
+                (None, None) => self.output = frame,
             }
         };
         self.input.drain(..taken);
@@ -205,6 +250,7 @@ impl Connection {
 
     async fn flush(&mut self) -> io::Result<()> {
         if !self.output.is_empty() {
+            self.output.splice(..0, self.late.held());
             self.stream.write_all(&self.output).await?;
             self.output.clear();
         }

@@ -139,6 +139,61 @@ async fn noise_is_garbled_and_not_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_echo_of_the_request_is_no_answer() {
+    let bits =
+        |count| Ask::Read(Span { start: Place { table: Table::Coils, address: 0x0305 }, count });
+    // The request for these coils looks like an answer of three bytes to itself.
+    for (ask, data) in [(read(10), &[3, 2, 0, 7][..]), (bits(20), &[1, 3, 1, 2, 3])] {
+        for pieces in [1, 3, 8] {
+            let (mut line, mut peer) = line();
+            let device = async {
+                let mut request = vec![0; 8];
+                peer.read_exact(&mut request).await.unwrap();
+                for piece in request.chunks(pieces) {
+                    peer.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                peer.write_all(&with_checksum([&[1], data].concat())).await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(line.exchange(1, PATIENCE, &ask), device);
+            assert_eq!(answer, Ok(Answer::Data(&data[2..])), "pieces of {pieces}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_alone_is_silence() {
+    let (mut line, mut peer) = line();
+    let device = async {
+        let mut request = [0; 8];
+        peer.read_exact(&mut request).await.unwrap();
+        peer.write_all(&request).await.unwrap();
+    };
+    let fault = tokio::join!(value(&mut line, 1, 10), device).0.unwrap_err();
+    assert!(matches!(fault, NoAnswer::Silent(_)), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_echo_of_a_short_write_counts_and_its_answer_harms_nobody() {
+    let (mut line, mut peer) = line();
+    let place = Place { table: Table::HoldingRegisters, address: 10 };
+    let device = async {
+        let mut request = [0; 8];
+        peer.read_exact(&mut request).await.unwrap();
+        peer.write_all(&[request, request].concat()).await.unwrap();
+        peer.read_exact(&mut request).await.unwrap();
+        peer.write_all(&answer(1, 7)).await.unwrap();
+    };
+    let asks = async {
+        let write = Ask::WriteOne { place, word: 7 };
+        assert_eq!(line.exchange(1, PATIENCE, &write).await, Ok(Answer::Done));
+        assert_eq!(value(&mut line, 1, 10).await, Ok(7));
+    };
+    tokio::join!(asks, device);
+    assert_eq!(line.discarded(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_line_that_never_gets_quiet_is_lost() {
     let (mut line, mut peer) = line();
     value(&mut line, 1, 10).await.unwrap_err();
