@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A value is written once per generation. A newer one takes the place of one that waits (409). While the device
-//! cannot be reached the value waits (424), for ever. Codes move forward only.
+//! cannot be reached the value waits (424), for ever. That holds for the read-back too, so that 200 is said only
+//! where none will follow. Codes move forward only.
 
 use std::time::Duration;
 
@@ -255,8 +256,13 @@ impl Writer {
                 }
             }
             Phase::ReadFirst => current.tell(AckCode::Unreachable, cause.into(), acks),
+            // A later process must not take it for one that waits to be written.
+            Phase::Verify { .. } if options.at_most_once => {
+                current.settle(AckCode::Applied, format!("not read back: {cause}"), acks);
+            }
             Phase::Verify { .. } => {
-                current.tell(AckCode::Applied, format!("not read back yet: {cause}"), acks);
+                let detail = format!("written, not read back yet: {cause}");
+                current.tell(AckCode::Unreachable, detail, acks);
             }
             Phase::Settled { .. } => {}
         }

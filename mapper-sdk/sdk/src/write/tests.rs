@@ -100,6 +100,35 @@ fn after_a_lost_answer_the_mapper_looks_before_it_writes_again() {
 }
 
 #[test]
+fn a_read_back_that_is_lost_is_made_up_for_when_the_device_is_back() {
+    let (mut writer, mut acks) = (Writer::default(), Vec::new());
+    writer.want(Some(wanted(5, 1, Known::New)), &options(), &mut acks);
+    writer.step(&mut acks);
+    writer.written(&options(), &mut acks);
+    assert_eq!(writer.step(&mut acks), Some(Step::ReadBack));
+    writer.unanswered(&options(), "time-out", &mut acks);
+    assert_eq!(acks[2].detail, "written, not read back yet: time-out");
+    assert_eq!((writer.back(&options()), writer.step(&mut acks)), (NOW, Some(Step::ReadBack)));
+    writer.read_back(&shows(5), &options(), &mut acks);
+    assert_eq!(codes(&acks), [102, 202, 424, 209], "written once, and never called applied");
+}
+
+#[test]
+fn a_pulse_whose_read_back_is_lost_is_applied_and_never_written_again() {
+    let (mut writer, mut acks) = (Writer::default(), Vec::new());
+    let pulse = PropertyOptions { at_most_once: true, ..options() };
+    writer.want(Some(wanted(1, 1, Known::New)), &pulse, &mut acks);
+    writer.step(&mut acks);
+    writer.written(&pulse, &mut acks);
+    assert_eq!(writer.unanswered(&pulse, "time-out", &mut acks), Turn::None);
+    assert_eq!(codes(&acks), [102, 202, 200]);
+    // The next process knows what the agent kept.
+    let mut writer = Writer::default();
+    let known = Known::Acked(AckCode::Applied);
+    assert_eq!(writer.want(Some(wanted(1, 1, known)), &pulse, &mut acks), Turn::None);
+}
+
+#[test]
 fn three_unanswered_writes_are_a_timeout() {
     let (mut writer, mut acks) = (Writer::default(), Vec::new());
     writer.want(Some(wanted(5, 1, Known::New)), &options(), &mut acks);
