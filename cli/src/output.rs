@@ -1,11 +1,12 @@
 //! What is printed, and how: a table for people, JSON and YAML for programs.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Row, Table};
-use device_model::{DeviceState, Quality, QualityCode};
+use device_model::{DataType, DeviceState, Quality, QualityCode};
 use edge_agent::api::view::AckView;
 use serde::Serialize;
 
@@ -157,7 +158,47 @@ pub(crate) fn ack_cell(ack: Option<&AckView>) -> Cell {
     Cell::new(text).fg(colour)
 }
 
+/// A reported value for a table: floats to six digits, whole ones whole. Programs get every digit.
+pub(crate) fn concise(value: &str, data_type: DataType) -> Cow<'_, str> {
+    let number = match data_type {
+        DataType::Float | DataType::Double => value.parse::<f64>().ok(),
+        _ => None,
+    };
+    let Some(number) = number.filter(|number| number.is_finite()) else { return value.into() };
+    if number.abs() >= 1e5 {
+        return if number.fract() == 0.0 { value.into() } else { format!("{number:.0}").into() };
+    }
+    let rounded = format!("{number:.5e}").parse::<f64>().map(|rounded| rounded.to_string());
+    // What is shorter as it stands keeps its own way of writing.
+    rounded.ok().filter(|rounded| rounded.len() < value.len()).map_or(value.into(), Cow::Owned)
+}
+
 /// `value` with its unit.
 pub(crate) fn with_unit(value: &str, unit: &str) -> String {
     if unit.is_empty() { value.to_owned() } else { format!("{value} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_six_digits_of_a_float_and_all_of_anything_else() {
+        for (value, data_type, shown) in [
+            ("49.98765", DataType::Float, "49.9877"),
+            ("49.98765182495117", DataType::Double, "49.9877"),
+            ("-0.000123456789", DataType::Double, "-0.000123457"),
+            ("21.5", DataType::Float, "21.5"),
+            ("0.1", DataType::Float, "0.1"),
+            ("1", DataType::Float, "1"),
+            ("99999.96", DataType::Double, "100000"),
+            ("12345678.91", DataType::Double, "12345679"),
+            ("123456789", DataType::Double, "123456789"),
+            ("NaN", DataType::Float, "NaN"),
+            ("123456789", DataType::Int, "123456789"),
+            ("1.23456789", DataType::String, "1.23456789"),
+        ] {
+            assert_eq!(concise(value, data_type), shown);
+        }
+    }
 }

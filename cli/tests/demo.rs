@@ -149,6 +149,34 @@ fn the_demo_prints_every_twin_change_as_json_and_exits_0() {
 }
 
 #[test]
+fn a_value_that_the_mapper_does_not_verify_is_waited_for_until_it_was_read() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let profile = include_str!("../../device-profiles/demo/room-controller.yaml");
+    let tolerance = "          tolerance: 0.05\n";
+    assert!(profile.contains(tolerance));
+    let unverified = profile.replace(tolerance, &format!("{tolerance}          verify: false\n"));
+    std::fs::create_dir(dir.path().join("manifests")).unwrap();
+    std::fs::write(dir.path().join("manifests/room-controller.yaml"), unverified).unwrap();
+    let demo = Demo::start(home.path(), dir.path());
+    demo.wait_for("demo/room", |c| c["device"] == "demo/room" && c["quality"] == "good");
+
+    let set = run(home.path(), &["set", "demo/room", "setpoint=18.5", "--wait", "20s"]);
+    let said = stdout(&set);
+    assert_eq!(set.status.code(), Some(0), "{said}{}", stderr(&set));
+    let (applied, read) = (said.find("applied after"), said.find("read from the device after"));
+    assert!(applied.is_some() && applied < read, "{said}");
+    let room = run(home.path(), &["get", "demo/room", "--output", "json"]);
+    let room: Json = serde_json::from_slice(&room.stdout).unwrap();
+    let property = |property: &&Json| property["name"] == "setpoint";
+    let setpoint = room["properties"].as_array().unwrap().iter().find(property).unwrap();
+    assert_eq!(
+        (&setpoint["ack"]["word"], &setpoint["reported"]["value"]),
+        (&"applied".into(), &"18.5".into())
+    );
+}
+
+#[test]
 fn a_second_terminal_sets_the_pump_and_sees_it_verified() {
     let home = tempfile::tempdir().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,8 @@ use crate::client::{Client, ConnectArgs};
 use crate::duration::age;
 use crate::outcome::Outcome;
 use crate::output::{
-    OutputArgs, ack_cell, add, faint, print, quality_cell, state_cell, table, text, with_unit,
+    OutputArgs, ack_cell, add, concise, faint, print, quality_cell, state_cell, table, text,
+    with_unit,
 };
 
 /// Show all devices, or the properties of one
@@ -88,7 +89,9 @@ pub(crate) fn property_cells(property: &PropertyView, now: Timestamp) -> Vec<com
         None => cells.extend([faint("-"), faint("no reading yet"), faint("-")]),
         Some(reported) => cells.extend([
             match &reported.value {
-                Some(value) => with_unit(value, &property.unit).into(),
+                Some(value) => {
+                    with_unit(&concise(value, property.data_type), &property.unit).into()
+                }
                 None => faint("-"),
             },
             quality_cell(reported.quality, reported.code),

@@ -1,6 +1,6 @@
 //! `edgetwin set`: says what properties should become, and what became of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,13 @@ use crate::duration::short;
 use crate::outcome::Outcome;
 use crate::output::{Format, OutputArgs, print, say, with_unit};
 
+/// How often to look whether a value that was applied is read from the device.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Say what properties of a device should become
 ///
 /// Without --wait the command ends when the agent has stored the wish. With it, each acknowledgement is printed
-/// as it comes, and the command ends with the final one.
+/// as it comes, and the command ends when every value was read back from the device, or cannot be, or was refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -79,10 +82,11 @@ pub(crate) async fn run(args: SetArgs) -> anyhow::Result<Outcome> {
     };
     let begun = Instant::now();
     let answer = client.desire(&id, &patch).await?;
-    let mut progress = Progress { device, id, format: args.output.output, begun, answer };
+    let format = args.output.output;
+    let mut progress = Progress { device, id, format, begun, answer, shown: BTreeSet::new() };
     progress.say_accepted()?;
     let outcome = match (events, args.wait) {
-        (Some(events), Some(wait)) => progress.follow(events, wait).await?,
+        (Some(events), Some(wait)) => progress.follow(&client, events, wait).await?,
         _ => Outcome::Done,
     };
     if args.output.output != Format::Table {
@@ -113,6 +117,8 @@ struct Progress {
     format: Format,
     begun: Instant,
     answer: DesiredAnswer,
+    /// Properties whose value was read from the device after it was applied.
+    shown: BTreeSet<String>,
 }
 
 #[derive(Serialize)]
@@ -124,8 +130,13 @@ struct SetResult<'a> {
 }
 
 impl Progress {
-    /// Prints each acknowledgement of our values until all are final or the time is over.
-    async fn follow(&mut self, mut events: Events, wait: Duration) -> anyhow::Result<Outcome> {
+    /// Prints each acknowledgement of our values until nothing more will come or the time is over.
+    async fn follow(
+        &mut self,
+        client: &Client,
+        mut events: Events,
+        wait: Duration,
+    ) -> anyhow::Result<Outcome> {
         let properties = std::mem::take(&mut self.answer.properties);
         for (name, accepted) in &properties {
             if let Some(ack) = &accepted.ack {
@@ -135,8 +146,17 @@ impl Progress {
         }
         self.answer.properties = properties;
         let acknowledged = async {
-            while !self.answer.properties.values().all(is_settled) {
-                match events.next().await? {
+            let mut looks = tokio::time::interval(LOOK);
+            while self.open().next().is_some() {
+                let unread = self.open().any(|(_, accepted)| is_unread(accepted));
+                let event = tokio::select! {
+                    event = events.next() => event?,
+                    _ = looks.tick(), if unread => {
+                        self.look(&client.device(&self.id.to_string()).await?)?;
+                        continue;
+                    }
+                };
+                match event {
                     Some(event) => self.take(&event)?,
                     None => bail!(
                         "the agent stopped; the wish is stored, and goes on when the agent runs again"
@@ -185,6 +205,28 @@ impl Progress {
         Ok(())
     }
 
+    /// The values of which more may be heard.
+    fn open(&self) -> impl Iterator<Item = (&String, &AcceptedView)> {
+        let waits = |accepted: &AcceptedView| !is_settled(accepted) || is_unread(accepted);
+        let open = self.answer.properties.iter().filter(move |(_, accepted)| waits(accepted));
+        open.filter(|(name, _)| !self.shown.contains(*name))
+    }
+
+    /// Finds out which of the values that were applied the device shows.
+    fn look(&mut self, device: &DeviceView) -> anyhow::Result<()> {
+        for (name, accepted) in &self.answer.properties {
+            let Some(property) = device.property(name).filter(|_| is_unread(accepted)) else {
+                continue;
+            };
+            let ours = property.desired.as_ref().is_some_and(|d| d.version == accepted.version);
+            if ours && property.in_sync && self.shown.insert(name.clone()) {
+                let took = short(self.begun.elapsed());
+                self.say_line(name, &format!("read from the device after {took}"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn outcome(&self) -> Outcome {
         let codes = || self.answer.properties.values().map(|p| p.ack.as_ref().map(|ack| ack.code));
         if codes().flatten().any(|code| code.is_final() && !code.is_success()) {
@@ -213,7 +255,8 @@ impl Progress {
         let took = short(self.begun.elapsed());
         let text = match ack.code {
             AckCode::Verified => format!("verified by read-back after {took}"),
-            AckCode::Applied => format!("applied after {took}, not read back"),
+            AckCode::Applied if ack.detail.is_empty() => format!("applied after {took}"),
+            AckCode::Applied => format!("applied after {took}, but not verified"),
             _ => ack.word.clone(),
         };
         let detail =
@@ -222,13 +265,16 @@ impl Progress {
     }
 
     fn say_open(&self, wait: Duration) -> anyhow::Result<()> {
-        for (name, accepted) in &self.answer.properties {
-            if !is_settled(accepted) {
-                let word = accepted.ack.as_ref().map_or("not acknowledged", |ack| &ack.word);
-                self.say_line(name, &format!("still {word} after {}", short(wait)))?;
-            }
+        for (name, accepted) in self.open() {
+            let wait = short(wait);
+            let word = accepted.ack.as_ref().map_or("not acknowledged", |ack| &ack.word);
+            let text = match is_unread(accepted) {
+                true => format!("applied, but not read back within {wait}"),
+                false => format!("still {word} after {wait}"),
+            };
+            self.say_line(name, &text)?;
         }
-        if self.format == Format::Table {
+        if self.format == Format::Table && !self.answer.properties.values().all(is_settled) {
             say(&format!(
                 "The wish stands, and the mapper goes on trying. `edgetwin watch {}` shows when it is through.",
                 self.id
@@ -255,6 +301,11 @@ fn with_detail(text: &str, ack: &AckView) -> String {
 
 fn is_settled(accepted: &AcceptedView) -> bool {
     accepted.ack.as_ref().is_some_and(|ack| ack.code.is_final())
+}
+
+/// The device took the value, and the mapper did not look, or did not say why it could not. The next reading tells.
+fn is_unread(accepted: &AcceptedView) -> bool {
+    accepted.ack.as_ref().is_some_and(|ack| ack.code == AckCode::Applied && ack.detail.is_empty())
 }
 
 #[cfg(test)]
