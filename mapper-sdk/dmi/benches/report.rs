@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use device_model::{DeviceId, PropertyName, Reading, Timestamp, Value};
 use dmi::authority::Rewriter;
-use dmi::convert::{Peer, TwinReport, report_to_proto};
+use dmi::convert::{EncodedReport, Peer, TwinRef, TwinReport};
 use dmi::proto::{
     DeviceManagerService, DeviceManagerServiceServer, MapperRegisterRequest,
     MapperRegisterResponse, ReportDeviceStatesRequest, ReportDeviceStatesResponse,
@@ -56,14 +56,17 @@ impl DeviceManagerService for Agent {
     }
 }
 
-fn report(twins: u32) -> ReportDeviceStatusRequest {
+fn report(twins: u32) -> EncodedReport {
     let twin = |number: u32| TwinReport {
         property: PropertyName::new(&format!("property-{number}")).unwrap(),
         reading: Some(Reading::good(Value::Float(20.5), Timestamp::from_millis(1_700_000_000_000))),
         ack: None,
         observed: None,
     };
-    report_to_proto(&DeviceId::new("demo", "pump").unwrap(), (0..twins).map(twin), Peer::Edgetwin)
+    let twins: Vec<_> = (0..twins).map(twin).collect();
+    let mut report = EncodedReport::new(Peer::Edgetwin);
+    report.push(&DeviceId::new("demo", "pump").unwrap(), twins.iter().map(TwinRef::from));
+    report
 }
 
 /// Servers with and without the shim, both alive as long as the set.
@@ -93,13 +96,13 @@ fn calls(c: &mut Criterion) {
         group.throughput(Throughput::Elements(CALLS.into()));
         let report = report(twins);
         for (name, socket) in &sockets {
-            let client =
-                runtime.block_on(async { dmi::connect::manager(socket, Duration::from_secs(10)) });
+            let channel =
+                runtime.block_on(async { dmi::connect::channel(socket, Duration::from_secs(10)) });
             group.bench_function(*name, |bencher| {
                 bencher.iter(|| {
                     let all = stream::iter(0..CALLS).map(|_| {
-                        let (mut client, report) = (client.clone(), report.clone());
-                        async move { client.report_device_status(report).await.unwrap() }
+                        let (channel, report) = (channel.clone(), Request::new(report.clone()));
+                        async move { dmi::connect::report(channel, report).await.unwrap() }
                     });
                     runtime.block_on(all.buffer_unordered(IN_FLIGHT).for_each(async |_| ()));
                 });

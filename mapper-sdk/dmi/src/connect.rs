@@ -7,13 +7,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::BufMut;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tonic::client::Grpc;
+use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic::codegen::http::Uri;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use tonic_prost::{ProstCodec, ProstDecoder};
 
 use crate::MESSAGE_LIMIT;
-use crate::proto::{DeviceManagerServiceClient, DeviceMapperServiceClient};
+use crate::convert::EncodedReport;
+use crate::proto::{
+    DeviceManagerServiceClient, DeviceMapperServiceClient, ReportDeviceStatusResponse,
+};
 
 /// A channel to the server on the socket `path`. A call that takes longer than `timeout` ends with `CANCELLED`
 /// or `DEADLINE_EXCEEDED`.
@@ -41,4 +50,47 @@ pub fn manager(path: impl AsRef<Path>, timeout: Duration) -> DeviceManagerServic
 pub fn mapper(path: impl AsRef<Path>, timeout: Duration) -> DeviceMapperServiceClient<Channel> {
     DeviceMapperServiceClient::new(channel(path.as_ref(), timeout))
         .max_decoding_message_size(MESSAGE_LIMIT)
+}
+
+/// Calls `ReportDeviceStatus` of the agent behind `channel`.
+///
+/// # Errors
+/// The agent's refusal, or what befell the call.
+pub async fn report(
+    channel: Channel,
+    request: Request<EncodedReport>,
+) -> Result<Response<ReportDeviceStatusResponse>, Status> {
+    const PATH: &str = "/v1beta1.DeviceManagerService/ReportDeviceStatus";
+    let mut client = Grpc::new(channel);
+    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    client.unary(request, PathAndQuery::from_static(PATH), Encoded).await
+}
+
+/// Sends what is encoded already.
+#[derive(Clone, Copy, Debug)]
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = EncodedReport;
+    type Decode = ReportDeviceStatusResponse;
+    type Encoder = Self;
+    type Decoder = ProstDecoder<ReportDeviceStatusResponse>;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<(), _>::raw_decoder(BufferSettings::default())
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = EncodedReport;
+    type Error = Status;
+
+    fn encode(&mut self, report: EncodedReport, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put_slice(report.as_bytes());
+        Ok(())
+    }
 }

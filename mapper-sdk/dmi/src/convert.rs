@@ -2,7 +2,7 @@
 //!
 //! | downwards (agent → mapper) | upwards (mapper → agent) |
 //! |---|---|
-//! | [`device_to_proto`], [`model_to_proto`] | [`report_to_proto`] |
+//! | [`device_to_proto`], [`model_to_proto`] | [`EncodedReport`] |
 //! | [`instance_from_proto`], [`model_from_proto`], [`DesiredWords`] | [`report_device`], [`report_from_proto`] |
 //!
 //! What DMI has no field for travels as words in the metadata maps of a twin (see [`words`]); older peers pass
@@ -14,6 +14,7 @@
 mod config;
 mod desired;
 mod device;
+mod encode;
 mod instance;
 mod model;
 mod push;
@@ -26,10 +27,11 @@ pub mod words;
 pub use config::{config_from_proto, config_to_proto};
 pub use desired::{DesiredTwin, DesiredWords};
 pub use device::device_to_proto;
+pub use encode::{EncodedReport, TwinRef};
 pub use instance::instance_from_proto;
 pub use model::{model_from_proto, model_to_proto};
 pub use push::{push_method_from_proto, push_method_to_proto};
-pub use report::{Report, TwinReport, report_device, report_from_proto, report_to_proto};
+pub use report::{Report, TwinReport, report_device, report_from_proto};
 pub use scalar::{scalar_from_any, scalar_to_any};
 
 use device_model::{DeviceId, Problem};

@@ -18,10 +18,8 @@ pub const ACK: &str = "ack";
 pub const QUALITY: &str = "quality";
 /// Capability: leases.
 pub const CAPABILITY_LEASE: &str = "lease";
-/// Capability: several devices in one report, in its member `more`.
-pub const BATCH: &str = "batch";
 /// Every capability of this release, as the value of [`CAPABILITIES`].
-pub const OUR_CAPABILITIES: &str = "ack,quality,lease,batch";
+pub const OUR_CAPABILITIES: &str = "ack,quality,lease";
 
 /// Whether a list of capabilities holds `word`.
 pub fn lists(capabilities: &str, word: &str) -> bool {

@@ -18,11 +18,11 @@
 //!
 //! use device_model::{Device, Manifest, PropertyName, Reading, Timestamp, Value, parse_manifests};
 //! use dmi::convert::{
-//!     Peer, TwinReport, device_to_proto, instance_from_proto, model_from_proto, model_to_proto,
-//!     report_from_proto, report_to_proto,
+//!     EncodedReport, Peer, TwinRef, device_to_proto, instance_from_proto, model_from_proto,
+//!     model_to_proto, report_from_proto,
 //! };
 //! use dmi::proto::{
-//!     DeviceManagerService, MapperRegisterRequest, MapperRegisterResponse,
+//!     DeviceManagerService, DeviceManagerServiceClient, MapperRegisterRequest, MapperRegisterResponse,
 //!     ReportDeviceStatesRequest, ReportDeviceStatesResponse, ReportDeviceStatusRequest,
 //!     ReportDeviceStatusResponse,
 //! };
@@ -101,7 +101,8 @@
 //! let serving = listener.serve_manager(agent(), stop.clone());
 //!
 //! let mapper = async {
-//!     let mut agent = dmi::connect::manager(&socket, Duration::from_secs(5));
+//!     let channel = dmi::connect::channel(&socket, Duration::from_secs(5));
+//!     let mut agent = DeviceManagerServiceClient::new(channel.clone());
 //!     let request = MapperRegisterRequest { with_data: true, mapper: None };
 //!     let answer = agent.mapper_register(request).await?.into_inner();
 //!     for (device, model) in answer.device_list.into_iter().zip(answer.model_list) {
@@ -109,8 +110,10 @@
 //!         let device = Device::resolve(&model_from_proto(model), &instance)?;
 //!         let reading = Reading::good(Value::Int(1450), Timestamp::from_millis(1_700_000_000_000));
 //!         let property = PropertyName::new("speed")?;
-//!         let twin = TwinReport { property, reading: Some(reading), ack: None, observed: None };
-//!         agent.report_device_status(report_to_proto(&device.id, [twin], Peer::Edgetwin)).await?;
+//!         let (property, reading) = (&property, Some(&reading));
+//!         let mut report = EncodedReport::new(Peer::Edgetwin);
+//!         report.push(&device.id, [TwinRef { property, reading, ack: None, observed: None }]);
+//!         dmi::connect::report(channel.clone(), Request::new(report)).await?;
 //!     }
 //!     stop.cancel();
 //!     Ok::<_, Box<dyn std::error::Error>>(())

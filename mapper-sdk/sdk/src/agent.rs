@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmi::convert::Peer;
-use dmi::headers;
+use dmi::convert::{EncodedReport, Peer};
 use dmi::proto::{
     DeviceManagerServiceClient, MapperInfo, MapperRegisterRequest, MapperRegisterResponse,
-    ReportDeviceStatesRequest, ReportDeviceStatusRequest,
+    ReportDeviceStatesRequest,
 };
+use dmi::{MESSAGE_LIMIT, headers};
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
@@ -32,8 +32,6 @@ pub(crate) struct Registration {
     /// Counts registrations; an answer to a call of an older one says nothing about this one.
     pub(crate) number: u64,
     pub(crate) peer: Peer,
-    /// One call may tell of several devices.
-    pub(crate) batch: bool,
     pub(crate) lease: Option<MetadataValue<Ascii>>,
     pub(crate) ttl: Option<Duration>,
     /// The agent is another process than before, or may have forgotten what it was told.
@@ -73,7 +71,7 @@ impl Trouble {
 /// A client of the agent. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
-    client: DeviceManagerServiceClient<Channel>,
+    channel: Channel,
     /// When the last call ended well: each one renews the lease.
     heard: Arc<std::sync::Mutex<Instant>>,
 }
@@ -81,7 +79,12 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn new(socket: &Path) -> Self {
         let heard = Arc::new(std::sync::Mutex::new(Instant::now()));
-        Self { client: dmi::connect::manager(socket, TIMEOUT), heard }
+        Self { channel: dmi::connect::channel(socket, TIMEOUT), heard }
+    }
+
+    fn client(&self) -> DeviceManagerServiceClient<Channel> {
+        DeviceManagerServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// Registers, and asks for all models and devices.
@@ -92,8 +95,7 @@ impl Agent {
         let mut request =
             Request::new(MapperRegisterRequest { with_data: true, mapper: Some(info) });
         dress(request.metadata_mut(), None);
-        let (metadata, message, _) =
-            self.client.clone().mapper_register(request).await?.into_parts();
+        let (metadata, message, _) = self.client().mapper_register(request).await?.into_parts();
         self.renewed();
         Ok((message, metadata))
     }
@@ -107,19 +109,19 @@ impl Agent {
         let mut request =
             Request::new(MapperRegisterRequest { with_data: false, mapper: Some(info) });
         dress(request.metadata_mut(), Some(registration));
-        self.client.clone().mapper_register(request).await.map_err(Trouble::of)?;
+        self.client().mapper_register(request).await.map_err(Trouble::of)?;
         self.renewed();
         Ok(())
     }
 
     pub(crate) async fn report(
         &self,
-        report: ReportDeviceStatusRequest,
+        report: EncodedReport,
         registration: &Registration,
     ) -> Result<(), Trouble> {
         let mut request = Request::new(report);
         dress(request.metadata_mut(), Some(registration));
-        self.client.clone().report_device_status(request).await.map_err(Trouble::of)?;
+        dmi::connect::report(self.channel.clone(), request).await.map_err(Trouble::of)?;
         self.renewed();
         Ok(())
     }
@@ -131,7 +133,7 @@ impl Agent {
     ) -> Result<(), Trouble> {
         let mut request = Request::new(state);
         dress(request.metadata_mut(), Some(registration));
-        self.client.clone().report_device_states(request).await.map_err(Trouble::of)?;
+        self.client().report_device_states(request).await.map_err(Trouble::of)?;
         self.renewed();
         Ok(())
     }
@@ -161,8 +163,6 @@ impl Registration {
         Self {
             number,
             peer,
-            batch: word(headers::CAPABILITIES)
-                .is_some_and(|words| headers::lists(words, headers::BATCH)),
             // Our agent is registered with anew only when it forgot the lease.
             fresh: new_process || peer == Peer::Edgetwin,
             lease: metadata.get(headers::LEASE).cloned(),

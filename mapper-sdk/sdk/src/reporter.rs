@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmi::convert::Peer;
-use dmi::proto::{ReportDeviceStatesRequest, ReportDeviceStatusRequest};
+use dmi::convert::{EncodedReport, Peer};
+use dmi::proto::ReportDeviceStatesRequest;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
@@ -189,7 +189,7 @@ impl Reporter {
                 Some(departure) if departure > now => return Some(departure),
                 _ => {}
             }
-            let Some((report, parcels)) = self.load(registration.batch) else {
+            let Some((report, parcels)) = self.load() else {
                 self.departure = None;
                 break;
             };
@@ -206,25 +206,22 @@ impl Reporter {
             .map(Into::into)
     }
 
-    /// What the next call tells: the device that waits longest and, with `batch`, those behind it, as far as they
+    /// What the next call tells: the device that waits longest and, to our agent, those behind it, as far as they
     /// fit. None if nothing waits.
-    fn load(&mut self, batch: bool) -> Option<(ReportDeviceStatusRequest, Vec<Parcel>)> {
-        let (mut call, mut parcels, mut values) = (None::<ReportDeviceStatusRequest>, vec![], 0);
-        while call.is_none() || batch && values < CALL_VALUES {
+    fn load(&mut self) -> Option<(EncodedReport, Vec<Parcel>)> {
+        let mut report = self.wrapping.report();
+        let (mut parcels, mut values) = (vec![], 0);
+        while parcels.is_empty() || self.wrapping.several() && values < CALL_VALUES {
             let Some(parcel) = self.outbox.take() else { break };
-            let Some(report) = self.wrapping.wrap(&parcel) else {
+            if self.wrapping.wrap(&parcel, &mut report) {
+                values += parcel.weight();
+                parcels.push(parcel);
+            } else {
                 // Nothing of it is for this peer.
                 self.outbox.landed(parcel.seat);
-                continue;
-            };
-            values += parcel.weight();
-            parcels.push(parcel);
-            match &mut call {
-                Some(call) => call.more.push(report),
-                None => call = Some(report),
             }
         }
-        call.map(|call| (call, parcels))
+        (!parcels.is_empty()).then_some((report, parcels))
     }
 
     fn landed(&mut self, Landed { cargo, result, registration }: Landed) {

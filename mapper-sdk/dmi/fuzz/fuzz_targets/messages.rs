@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use device_model::{Device, Manifest, Problem, Timestamp, parse_manifests};
 use dmi::convert::{
-    Peer, instance_from_proto, model_from_proto, report_device, report_from_proto, report_to_proto,
+    EncodedReport, Peer, TwinRef, instance_from_proto, model_from_proto, report_device,
+    report_from_proto,
 };
 use dmi::proto;
 use libfuzzer_sys::fuzz_target;
@@ -53,7 +54,9 @@ fn report(octets: &[u8]) {
     let _ = report_device(&message).inspect_err(named);
     let report = report_from_proto(message, &PUMP, NOW);
     report.refused.iter().for_each(named);
-    let written = report_to_proto(&PUMP.id, report.twins.clone(), Peer::Edgetwin);
+    let mut written = EncodedReport::new(Peer::Edgetwin);
+    written.push(&PUMP.id, report.twins.iter().map(TwinRef::from));
+    let written = proto::ReportDeviceStatusRequest::decode(written.as_bytes()).unwrap();
     let again = report_from_proto(written, &PUMP, NOW);
     if !report.twins.is_empty() {
         assert_eq!(format!("{:?}", again.twins), format!("{:?}", report.twins));

@@ -33,7 +33,7 @@ impl DesiredTwin {
             word(words::ACK_CODE, code.number().to_string());
             word(words::ACK_VERSION, generation.to_string());
         }
-        TwinProperty { value: self.value.to_string(), metadata }
+        TwinProperty { value: self.value.to_string(), metadata, ..TwinProperty::default() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a mapper says about one device: readings, acknowledgements, echoes of desired values.
+//! What a mapper says about one device: readings, acknowledgements, echoes of desired values. Mappers write it in
+//! `encode.rs`; here the agent reads it.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use device_model::{
 
 use tonic::Status;
 
-use super::{Peer, words};
-use crate::proto::{DeviceStatus, ReportDeviceStatusRequest, Twin, TwinProperty};
+use super::words;
+use crate::proto::{ReportDeviceStatusRequest, Twin, TwinProperty};
 use crate::refusal;
 
 /// One property's part of a report.
@@ -39,66 +40,6 @@ impl Report {
     /// `INVALID_ARGUMENT` that names what was refused, as far as a header carries it; none if nothing was.
     pub fn refusal(&self) -> Option<Status> {
         (!self.refused.is_empty()).then(|| refusal::invalid(self.refused.iter()))
-    }
-}
-
-/// The message for reports on `device`. What a reader takes for granted is left out: that a reading is good and,
-/// from our agent, which knows it from the model, the type.
-pub fn report_to_proto(
-    device: &DeviceId,
-    twins: impl IntoIterator<Item = TwinReport>,
-    peer: Peer,
-) -> ReportDeviceStatusRequest {
-    ReportDeviceStatusRequest {
-        device_name: device.name().into(),
-        device_namespace: device.namespace().into(),
-        reported_device: Some(DeviceStatus {
-            twins: twins.into_iter().map(|twin| twin_to_proto(twin, peer)).collect(),
-            ..DeviceStatus::default()
-        }),
-        more: Vec::new(),
-    }
-}
-
-/// Both members are always there: EdgeCore dereferences them unseen.
-fn twin_to_proto(twin: TwinReport, peer: Peer) -> Twin {
-    let mut reported = TwinProperty::default();
-    let metadata = &mut reported.metadata;
-    let mut word = |key: &str, value: String| metadata.insert(key.into(), value);
-    match &twin.reading {
-        Some(reading) => {
-            word(words::TIMESTAMP, reading.sample_time.as_millis().to_string());
-            if (reading.quality, reading.code) != (Quality::Good, QualityCode::Ok) {
-                word(words::QUALITY, reading.quality.as_str().into());
-                word(words::QUALITY_CODE, reading.code.as_str().into());
-            }
-            if let Some(time) = reading.source_time {
-                word(words::SOURCE_TIMESTAMP, time.as_millis().to_string());
-            }
-            if let Some(value) = &reading.value {
-                if peer == Peer::KubeEdge {
-                    word(words::TYPE, value.data_type().lower().into());
-                }
-                reported.value = value.to_string();
-            }
-        }
-        None => {
-            word(words::ACK_ONLY, "true".into());
-        }
-    }
-    if let Some(ack) = twin.ack {
-        let mut word = |key: &str, value: String| reported.metadata.insert(key.into(), value);
-        word(words::ACK_CODE, ack.code.number().to_string());
-        word(words::ACK_VERSION, ack.generation.to_string());
-        if !ack.detail.is_empty() {
-            word(words::ACK_DETAIL, ack.detail);
-        }
-    }
-    let observed = TwinProperty { value: twin.observed.unwrap_or_default(), ..Default::default() };
-    Twin {
-        property_name: twin.property.to_string(),
-        observed_desired: Some(observed),
-        reported: Some(reported),
     }
 }
 
@@ -223,7 +164,10 @@ fn reading(
         quality,
         code,
         source_time: time(words::SOURCE_TIMESTAMP),
-        sample_time: time(words::TIMESTAMP).unwrap_or(now),
+        sample_time: match reported.timestamp {
+            0 => time(words::TIMESTAMP).unwrap_or(now),
+            millis => Timestamp::from_millis(millis),
+        },
     })
 }
 

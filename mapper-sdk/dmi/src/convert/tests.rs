@@ -290,7 +290,9 @@ proptest! {
         let device = device_with(reading.as_ref());
         let property = PropertyName::new("x").unwrap();
         let twin = TwinReport { property, reading, ack, observed };
-        let message = sent(&report_to_proto(&device.id, [twin.clone()], peer));
+        let mut report = EncodedReport::new(peer);
+        prop_assert!(report.push(&device.id, [TwinRef::from(&twin)]));
+        let message = proto::ReportDeviceStatusRequest::decode(report.as_bytes()).unwrap();
         prop_assert_eq!(&report_device(&message).unwrap(), &device.id);
         let report = report_from_proto(message, &device, Timestamp::default());
         prop_assert_eq!(&report.refused, &vec![]);
@@ -304,6 +306,36 @@ proptest! {
         prop_assert!(same, "{:?} is not {:?}", back.reading, twin.reading);
         prop_assert_eq!(&back.ack, &twin.ack);
         prop_assert_eq!(&back.observed, &twin.observed);
+    }
+
+    #[test]
+    fn several_devices_come_back_from_one_report(
+        devices in prop::collection::vec(prop::collection::vec("\\PC{0,200}", 0..4), 1..5),
+    ) {
+        let name = PropertyName::new("x").unwrap();
+        let id = |number: usize| DeviceId::new("demo", &format!("d{number}")).unwrap();
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let mut report = EncodedReport::new(Peer::Edgetwin);
+        for (number, values) in devices.iter().enumerate() {
+            let values = values.iter().map(|text| Reading::good(Value::String(text.clone()), at));
+            let readings: Vec<_> = values.collect();
+            let twin = |reading| TwinRef {
+                property: &name, reading: Some(reading), ack: None, observed: None,
+            };
+            let pushed = report.push(&id(number), readings.iter().map(twin));
+            prop_assert_eq!(pushed, !readings.is_empty());
+        }
+        let mut outer = proto::ReportDeviceStatusRequest::decode(report.as_bytes()).unwrap();
+        let more = std::mem::take(&mut outer.more);
+        let mut reports = std::iter::once(outer).chain(more);
+        for (number, values) in devices.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
+            let report = reports.next().unwrap();
+            prop_assert_eq!(report_device(&report).unwrap(), id(number));
+            let twins = report.reported_device.unwrap().twins;
+            let texts: Vec<_> =
+                twins.into_iter().map(|twin| twin.reported.unwrap().value).collect();
+            prop_assert_eq!(&texts, values);
+        }
     }
 
     #[test]
@@ -341,7 +373,7 @@ fn twin(property: &str, value: &str, metadata: &[(&str, &str)]) -> proto::Twin {
     proto::Twin {
         property_name: property.into(),
         observed_desired: Some(proto::TwinProperty::default()),
-        reported: Some(proto::TwinProperty { value: value.into(), metadata }),
+        reported: Some(proto::TwinProperty { value: value.into(), metadata, timestamp: 0 }),
     }
 }
 

@@ -1,10 +1,10 @@
 //! How a parcel is told to a peer: all of it to our agent, and to a real EdgeCore what it would not drop.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use device_model::{DeviceId, PropertyName, Quality, Reading};
-use dmi::convert::{Peer, TwinReport, report_to_proto};
-use dmi::proto::ReportDeviceStatusRequest;
+use dmi::convert::{EncodedReport, Peer, TwinRef};
 use tracing::warn;
 
 use crate::outbox::Parcel;
@@ -33,37 +33,46 @@ impl Wrapping {
         Self { peer, unspeakable: HashSet::new(), namespaces: HashSet::new() }
     }
 
-    /// The call for `parcel`; none if nothing of it is for this peer. Readings come before acknowledgements, so that
-    /// whoever waits for one sees the value.
-    pub(super) fn wrap(&mut self, parcel: &Parcel) -> Option<ReportDeviceStatusRequest> {
+    /// An empty report.
+    pub(super) const fn report(&self) -> EncodedReport {
+        EncodedReport::new(self.peer)
+    }
+
+    /// Whether one report may tell of several devices.
+    pub(super) fn several(&self) -> bool {
+        self.peer == Peer::Edgetwin
+    }
+
+    /// Adds `parcel` to `report`. Says whether anything of it is for this peer. Readings come before
+    /// acknowledgements, so that whoever waits for one sees the value.
+    pub(super) fn wrap(&mut self, parcel: &Parcel, report: &mut EncodedReport) -> bool {
         let device = &parcel.device;
         let desired = |name: &PropertyName| {
             let property = device.property(name.as_str())?;
-            property.desired.as_ref().map(|desire| desire.value.to_string())
+            property.desired.as_ref().map(|desire| Cow::Owned(desire.value.to_string()))
         };
         // Most devices desire nothing, and the search for it is dear.
         let echo = device.properties.iter().any(|property| property.desired.is_some());
-        let mut twins = Vec::with_capacity(parcel.readings.len() + parcel.acks.len());
-        for (name, reading) in &parcel.readings {
-            if self.peer == Peer::KubeEdge && !self.speakable(&device.id, name, reading) {
-                continue;
-            }
-            twins.push(TwinReport {
-                property: name.clone(),
-                reading: Some(reading.clone()),
+        let acks = if self.peer == Peer::Edgetwin { parcel.acks.as_slice() } else { &[] };
+        let acks = acks.iter().map(|(property, ack)| TwinRef {
+            property,
+            reading: None,
+            ack: Some(ack),
+            observed: desired(property),
+        });
+        let readings = parcel
+            .readings
+            .iter()
+            .filter(|(name, reading)| {
+                self.peer == Peer::Edgetwin || self.speakable(&device.id, name, reading)
+            })
+            .map(|(property, reading)| TwinRef {
+                property,
+                reading: Some(reading),
                 ack: None,
-                observed: if echo { desired(name) } else { None },
+                observed: if echo { desired(property) } else { None },
             });
-        }
-        if self.peer == Peer::Edgetwin {
-            twins.extend(parcel.acks.iter().map(|(name, ack)| TwinReport {
-                property: name.clone(),
-                reading: None,
-                ack: Some(ack.clone()),
-                observed: desired(name),
-            }));
-        }
-        (!twins.is_empty()).then(|| report_to_proto(&device.id, twins, self.peer))
+        report.push(&device.id, readings.chain(acks))
     }
 
     /// Whether EdgeCore keeps this reading. It has no quality, so a Bad one would look like an empty value; and it
