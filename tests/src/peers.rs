@@ -12,11 +12,23 @@ use tokio::process::Command;
 /// # Errors
 /// `prepare` fails; its error says what is missing.
 pub async fn program(name: &str) -> Result<PathBuf> {
+    prepared(&[], name).await
+}
+
+/// Telegraf, for the bench of that name.
+///
+/// # Errors
+/// `prepare` fails; its error says what is missing.
+pub async fn telegraf() -> Result<PathBuf> {
+    prepared(&["telegraf"], "EDGETWIN_TELEGRAF").await
+}
+
+async fn prepared(what: &[&str], name: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(name) {
         return Ok(path.into());
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/prepare");
-    let output = Command::new(&script).stderr(Stdio::inherit()).output().await;
+    let output = Command::new(&script).args(what).stderr(Stdio::inherit()).output().await;
     let output = output.with_context(|| script.display().to_string())?;
     if !output.status.success() {
         bail!("{}: {}; it needs go and python3 with venv", script.display(), output.status);

@@ -1,11 +1,11 @@
 //! One program of ours or of somebody else, started for a test and gone when its handle is.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A running program. Dropping it kills it.
@@ -151,29 +151,47 @@ pub async fn eventually<T>(
     }
 }
 
-/// Path of one of our programs, built (in the profile of the caller) if it is not there or not fresh.
+/// Path of one of our programs, built if it is not there or not fresh: as it is shipped for a caller that measures
+/// (in profile driver), else in profile dev.
 ///
 /// # Errors
 /// It does not build.
 pub fn program(package: &str, binary: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;
-    let release = here.components().any(|part| part.as_os_str() == OsStr::new("release"));
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "-p", package, "--bin", binary]);
-    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    if release {
-        cargo.arg("--release");
-    }
-    if !cargo.status().context("cargo")?.success() {
-        bail!("{package} does not build");
-    }
     // target/PROFILE/bench or target/PROFILE/deps/test-hash
-    let folder = here
+    let profile = here
         .ancestors()
-        .find(|folder| folder.file_name().is_some_and(|name| name == "release" || name == "debug"));
-    let path = folder.context("not in a target folder")?.join(binary);
+        .find(|folder| folder.file_name().is_some_and(|name| name == "driver" || name == "debug"))
+        .context("not in a target folder")?;
+    let measured = profile.ends_with("driver");
+    build(package, binary, measured)?;
+    let path = match measured {
+        true => profile.with_file_name("release").join(binary),
+        false => profile.join(binary),
+    };
     if !path.exists() {
         bail!("{} was not built", path.display());
     }
     Ok(path)
+}
+
+/// A test takes what `cargo test --workspace` built beside it: with any other selection of packages cargo would give
+/// their dependencies other features, and build them all once more. To measure, the program is built by itself, as
+/// it is shipped.
+fn build(package: &str, binary: &str, measured: bool) -> Result<()> {
+    static BUILT: OnceLock<bool> = OnceLock::new();
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--locked"]).args(arguments);
+        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        cargo.status().is_ok_and(|status| status.success())
+    };
+    let built = if measured {
+        cargo(&["--release", "-p", package, "--bin", binary])
+    } else {
+        let features = if cfg!(feature = "peers") { "e2e/peers" } else { "" };
+        *BUILT.get_or_init(|| cargo(&["--workspace", "--bins", "--tests", "--features", features]))
+    };
+    ensure!(built, "{package} does not build; cargo says why");
+    Ok(())
 }

@@ -23,6 +23,8 @@ const BUSY_UNITS: u8 = 40;
 /// Properties that share a block.
 const WIDE: u16 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// By then the start is over: each device was told, and each stream of the store is open.
+pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
 /// What it measured.
 #[derive(Debug, Serialize)]
@@ -71,13 +73,17 @@ pub struct Fleet {
 /// A program does not start, or does not get going.
 pub async fn run(seconds: u64) -> Result<Modbus> {
     let time = Duration::from_secs(seconds);
-    Ok(Modbus { throughput: throughput(time).await?, fleet: fleet(time).await? })
+    Ok(Modbus {
+        throughput: throughput(time).await?,
+        fleet: Fleet::measure(&mut hundred().await?, time).await?,
+    })
 }
 
 /// Simulator, agent and mapper.
-struct Line {
+pub(super) struct Line {
     gateway: Gateway,
-    wire: SocketAddr,
+    /// The simulator's address.
+    pub(super) wire: SocketAddr,
     mapper: Option<Process>,
     _simulator: Process,
 }
@@ -214,10 +220,15 @@ async fn throughput(time: Duration) -> Result<Throughput> {
     })
 }
 
-async fn fleet(time: Duration) -> Result<Fleet> {
-    const UNITS: u8 = 100;
+/// Units of the steady load.
+pub(super) const UNITS: u8 = 100;
+/// Registers of each, one property each.
+pub(super) const REGISTERS: u16 = 20;
+
+/// 100 units of 20 registers at one second, past their start.
+pub(super) async fn hundred() -> Result<Line> {
     let mut line = Line::new(|wire| {
-        let properties: Vec<_> = (0..20)
+        let properties: Vec<_> = (0..REGISTERS)
             .map(|offset| Property {
                 kind: "INT",
                 // A fifth of the values changes each time.
@@ -231,28 +242,37 @@ async fn fleet(time: Duration) -> Result<Fleet> {
     })
     .await?;
     line.start(UNITS.into()).await?;
-    // The start is over: each device was told, and each stream of the store is open.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let start = Instant::now();
-    let (taken, mapper) = (line.taken().await?, line.mapper()?.busy()?);
-    let agent = line.gateway.agent()?.busy()?;
-    tokio::time::sleep(time).await;
-    let seconds = start.elapsed().as_secs_f64();
-    let values = line.taken().await? - taken;
-    ensure!(values > 0, "no value was taken");
-    let mapper = line.mapper()?.busy()?.saturating_sub(mapper);
-    let agent = line.gateway.agent()?.busy()?.saturating_sub(agent);
-    let rate = per(values, seconds);
-    let cost = |cpu: Duration| cpu.as_secs_f64() * 1000.0 / (rate * seconds) * 10_000.0;
-    Ok(Fleet {
-        values_per_s: rate,
-        mapper_cpu_ms_per_10k: cost(mapper),
-        agent_cpu_ms_per_10k: cost(agent),
-        mapper_mb: megabytes(line.mapper()?.usage()?.resident),
-        agent_mb: megabytes(line.gateway.agent()?.usage()?.resident),
-        wanted_cpu_ms_per_10k: 27.0,
-        wanted_mb: 12.0,
-    })
+    Ok(line)
+}
+
+impl Fleet {
+    /// What the steady load on `line` costs for `time`, after a start that is not counted.
+    pub(super) async fn measure(line: &mut Line, time: Duration) -> Result<Self> {
+        tokio::time::sleep(SETTLED).await;
+        let start = Instant::now();
+        let (taken, mapper) = (line.taken().await?, line.mapper()?.busy()?);
+        let agent = line.gateway.agent()?.busy()?;
+        tokio::time::sleep(time).await;
+        let seconds = start.elapsed().as_secs_f64();
+        let values = line.taken().await? - taken;
+        ensure!(values > 0, "no value was taken");
+        let mapper = line.mapper()?.busy()?.saturating_sub(mapper);
+        let agent = line.gateway.agent()?.busy()?.saturating_sub(agent);
+        Ok(Self {
+            values_per_s: per(values, seconds),
+            mapper_cpu_ms_per_10k: cost(mapper, values),
+            agent_cpu_ms_per_10k: cost(agent, values),
+            mapper_mb: megabytes(line.mapper()?.usage()?.resident),
+            agent_mb: megabytes(line.gateway.agent()?.usage()?.resident),
+            wanted_cpu_ms_per_10k: 27.0,
+            wanted_mb: 12.0,
+        })
+    }
+}
+
+/// Milliseconds of processor time for 10,000 values.
+pub(super) fn cost(cpu: Duration, values: u64) -> f64 {
+    cpu.as_secs_f64() * 1000.0 / per(values, 10_000.0)
 }
 
 struct Property {

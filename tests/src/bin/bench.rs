@@ -1,6 +1,6 @@
 //! Speed and memory of whole paths, each beside a raw baseline or a peer in the same run; JSON on standard output.
 //!
-//! `cargo run --release -p e2e --bin bench -- LINE`; without a line it lists them. The figures that were last
+//! `./bench LINE`; without a line it lists them. The figures that were last
 //! measured stand in `docs/performance.md`.
 
 use std::process::ExitCode;
@@ -43,6 +43,12 @@ enum Line {
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
+    /// The Modbus mapper beside Telegraf: processor time and memory with 100 units of 20 registers at one second.
+    Telegraf {
+        /// Seconds of measurement.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
     /// 500 sequential updates of one property: how many arrive out of order at an MQTT subscriber.
     Order,
     /// Share of a serial line at 9600 baud that the mapper uses.
@@ -68,6 +74,7 @@ async fn main() -> Result<ExitCode> {
         Line::Rtu { seconds } => serde_json::to_value(bench::rtu::run(seconds).await?)?,
         Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
         Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,
+        Line::Telegraf { seconds } => serde_json::to_value(bench::telegraf::run(seconds).await?)?,
         Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
     };
     #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
