@@ -10,15 +10,20 @@ mod socket;
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use mapper_sdk::SessionFault;
 use rmodbus::ModbusProto;
 use serial::SerialPort;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
 use crate::endpoint::{Endpoint, Unit, Wire};
-use crate::frame::Ask;
+use crate::frame::{Ask, Verdict};
 use mbap::Mbap;
 use rtu::{Pace, Rtu};
+
+/// Bytes of the longest frame of any kind, which is one on TCP.
+const LONGEST_FRAME: usize = 260;
 
 /// An open wire.
 pub(crate) enum Transport {
@@ -41,6 +46,17 @@ pub(crate) enum Answer<'a> {
     Exception(u8),
     /// Something that is no answer to the request, though it came as one.
     Malformed,
+}
+
+impl<'a> From<Verdict<'a>> for Answer<'a> {
+    fn from(verdict: Verdict<'a>) -> Self {
+        match verdict {
+            Verdict::Data(data) => Self::Data(data),
+            Verdict::Done => Self::Done,
+            Verdict::Exception(code) => Self::Exception(code),
+            Verdict::Foreign => Self::Malformed,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -115,6 +131,19 @@ fn frame(
     ask.frame(proto, transaction, unit, outbox)
         .map(|_| ())
         .map_err(|error| NoAnswer::Lost(format!("the request makes no frame: {error}")))
+}
+
+/// Waits for bytes and puts them behind those in `inbox`. Cancel safe.
+async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+    inbox: &mut BytesMut,
+) -> Result<(), NoAnswer> {
+    inbox.reserve(LONGEST_FRAME);
+    match stream.read_buf(inbox).await {
+        Ok(0) => Err(NoAnswer::Lost("closed by the device".into())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(lost("receive", &error)),
+    }
 }
 
 fn lost(what: &str, error: &std::io::Error) -> NoAnswer {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use rmodbus::ModbusProto;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Answer, NoAnswer, frame, lost};
-use crate::frame::{Ask, Verdict, tcp_length};
+use super::{Answer, LONGEST_FRAME, NoAnswer, frame, lost, receive};
+use crate::frame::{Ask, tcp_length};
 
 /// Header before the function code: transaction, protocol, length, unit.
 const HEADER: usize = 7;
@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             transaction: 0,
             owed: VecDeque::new(),
             sending: false,
-            outbox: Vec::with_capacity(260),
+            outbox: Vec::with_capacity(LONGEST_FRAME),
             inbox: BytesMut::with_capacity(1024),
             answered: 0,
             discarded: 0,
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
                 if let Some(length) = self.answer_to(transaction, unit)? {
                     return Ok(length);
                 }
-                self.receive().await?;
+                receive(&mut self.stream, &mut self.inbox).await?;
             }
         })
         .await;
@@ -89,12 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             Ok(length) => {
                 let length = length?;
                 self.answered = length;
-                Ok(match ask.judge(&self.inbox[HEADER..length]) {
-                    Verdict::Data(data) => Answer::Data(data),
-                    Verdict::Done => Answer::Done,
-                    Verdict::Exception(code) => Answer::Exception(code),
-                    Verdict::Foreign => Answer::Malformed,
-                })
+                Ok(ask.judge(&self.inbox[HEADER..length]).into())
             }
             Err(_) => {
                 if self.owed.len() == OWED {
@@ -135,15 +130,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             self.owed.retain(|owed| *owed != id);
             self.discarded += 1;
             self.inbox.advance(length);
-        }
-    }
-
-    async fn receive(&mut self) -> Result<(), NoAnswer> {
-        self.inbox.reserve(512);
-        match self.stream.read_buf(&mut self.inbox).await {
-            Ok(0) => Err(NoAnswer::Lost("closed by the device".into())),
-            Ok(_) => Ok(()),
-            Err(error) => Err(lost("receive", &error)),
         }
     }
 }

@@ -23,10 +23,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use futures::FutureExt;
 use rmodbus::ModbusProto;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{Answer, NoAnswer, frame, lost};
+use super::{Answer, LONGEST_FRAME, NoAnswer, frame, lost, receive};
 use crate::frame::{Ask, Verdict, checksum_is_right, rtu_length};
 use crate::serial_line::SerialLine;
 
@@ -36,8 +36,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 const NEVER_QUIET: Duration = Duration::from_secs(3);
 /// Unit and checksum around function and data.
 const FRAMING: usize = 3;
-/// Longest RTU frame.
-const LONGEST: usize = 256;
 
 /// How long after its time-out a unit may still come with the answer.
 fn owing_time(patience: Duration) -> Duration {
@@ -95,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
             quiet_since: Instant::now(),
             settle: Duration::ZERO,
             owing: Vec::new(),
-            outbox: Vec::with_capacity(LONGEST),
+            outbox: Vec::with_capacity(LONGEST_FRAME),
             inbox: BytesMut::with_capacity(1024),
             answered: 0,
             discarded: 0,
@@ -127,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
                 if let Some(length) = self.answer_of(unit, ask)? {
                     return Ok(length);
                 }
-                self.receive().await?;
+                receive(&mut self.stream, &mut self.inbox).await?;
             }
         })
         .await;
@@ -137,12 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
                 self.answered = length;
                 self.owes_nothing(unit);
                 self.settle = Duration::ZERO;
-                return Ok(match ask.judge(&self.inbox[1..length - 2]) {
-                    Verdict::Data(data) => Answer::Data(data),
-                    Verdict::Done => Answer::Done,
-                    Verdict::Exception(code) => Answer::Exception(code),
-                    Verdict::Foreign => Answer::Malformed,
-                });
+                return Ok(ask.judge(&self.inbox[1..length - 2]).into());
             }
             Ok(Err(NoAnswer::Lost(cause))) => return Err(NoAnswer::Lost(cause)),
             Ok(Err(fault)) => {
@@ -206,10 +199,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         loop {
             // First what came while nobody listened.
             let until = self.quiet_until(unit);
-            let received = match self.receive().now_or_never() {
+            let received = match receive(&mut self.stream, &mut self.inbox).now_or_never() {
                 Some(received) => received,
                 None if until <= Instant::now() => break,
-                None => match timeout_at(until, self.receive()).await {
+                None => match timeout_at(until, receive(&mut self.stream, &mut self.inbox)).await {
                     Ok(received) => received,
                     Err(_) => continue,
                 },
@@ -241,15 +234,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
     fn quiet_until(&self, unit: u8) -> Instant {
         let owing = self.owing.iter().filter(|(owing, _)| *owing == unit).map(|(_, until)| *until);
         owing.max().unwrap_or(self.quiet_since).max(self.quiet_since + self.settle)
-    }
-
-    async fn receive(&mut self) -> Result<(), NoAnswer> {
-        self.inbox.reserve(LONGEST);
-        match self.stream.read_buf(&mut self.inbox).await {
-            Ok(0) => Err(NoAnswer::Lost("closed by the peer".into())),
-            Ok(_) => Ok(()),
-            Err(error) => Err(lost("receive", &error)),
-        }
     }
 }
 

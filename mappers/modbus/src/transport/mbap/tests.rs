@@ -1,6 +1,5 @@
 use proptest::prelude::*;
-use tokio::io::{DuplexStream, duplex};
-use tokio::time::sleep;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;
 use crate::place::Place;
@@ -139,7 +138,7 @@ proptest! {
             let device = async {
                 for delay in &delays {
                     let Request { transaction, unit, address } = request(&mut peer).await;
-                    sleep(Duration::from_millis(*delay)).await;
+                    sleep_until(Instant::now() + Duration::from_millis(*delay)).await;
                     peer.write_all(&answer(transaction, unit, address)).await.unwrap();
                 }
             };

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;
 use crate::place::Place;
