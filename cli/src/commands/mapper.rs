@@ -8,7 +8,6 @@ use device_model::{Device, Quality, QualityCode, Timestamp};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Driver, Mapper, MapperConfig, OnceReading, once};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use crate::logging::{self, Target};
 use crate::manifests;
@@ -68,16 +67,7 @@ pub(crate) async fn run(command: MapperCommand) -> anyhow::Result<Outcome> {
 async fn serve(config: MapperConfig) -> anyhow::Result<Outcome> {
     let requested = signal::stop_requested()?;
     let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
-    let stop = CancellationToken::new();
-    let running = mapper.run(stop.clone());
-    tokio::pin!(running);
-    tokio::select! {
-        ended = &mut running => ended?,
-        () = requested => {
-            stop.cancel();
-            running.await?;
-        }
-    }
+    signal::run_until(requested, |stop| mapper.run(stop)).await?;
     Ok(Outcome::Done)
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use edge_agent::Agent;
 use edge_agent::config::LogFormat;
-use tokio_util::sync::CancellationToken;
 
 use crate::commands::config::{chosen, load};
 use crate::logging::{self, Target};
@@ -35,15 +34,6 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<Outcome> {
     logging::start(&config.log.level, Target::Stderr { json })?;
     let requested = signal::stop_requested()?;
     let agent = Agent::bind(config).await?;
-    let stop = CancellationToken::new();
-    let running = agent.run(stop.clone());
-    tokio::pin!(running);
-    tokio::select! {
-        ended = &mut running => ended?,
-        () = requested => {
-            stop.cancel();
-            running.await?;
-        }
-    }
+    signal::run_until(requested, |stop| agent.run(stop)).await?;
     Ok(Outcome::Done)
 }

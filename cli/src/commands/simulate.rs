@@ -2,7 +2,6 @@
 
 use clap::Subcommand;
 use sim_modbus::command::{self, Arguments, CommandError};
-use tokio_util::sync::CancellationToken;
 
 use crate::logging::{self, Target};
 use crate::outcome::Outcome;
@@ -21,7 +20,18 @@ Examples:
   edgetwin simulate modbus device-profiles/demo              each device where its manifest says
   edgetwin simulate modbus pump.yaml --tcp 127.0.0.1:0       all units on a free port
   edgetwin simulate modbus meter.yaml --pty=/tmp/meter       a pseudo-terminal with a name
-  edgetwin simulate modbus pump.yaml --fault silence:unit=1 --fault exception:code=6,every=10")]
+  edgetwin simulate modbus pump.yaml --fault silence:unit=1 --fault exception:code=6,every=10
+
+A register file:
+  units:
+    1:
+      holding: {0: 42, 10-19: 0, 20: [1, 2, 3]}
+      input:
+        0: {rawType: f32, order: CDAB, simValue: 21.5}
+        2: {rawType: i16, scale: 0.1, simWave: sine, simMin: -5, simMax: 5, simPeriod: 20s}
+      coils: {0: true, 8-15: false}
+
+Ctrl-C or SIGTERM stops it; then it prints what it was asked.")]
 pub(crate) struct ModbusArgs {
     #[command(flatten)]
     arguments: Arguments,
@@ -35,18 +45,9 @@ pub(crate) async fn run(command: SimulateCommand) -> anyhow::Result<Outcome> {
     let SimulateCommand::Modbus(args) = command;
     logging::start("warn", Target::Stderr { json: false })?;
     let requested = signal::stop_requested()?;
-    let stop = CancellationToken::new();
     let mut out = std::io::stdout();
-    let simulated = command::run(args.arguments, stop.clone(), &mut out);
-    tokio::pin!(simulated);
-    let ended = tokio::select! {
-        ended = &mut simulated => ended,
-        () = requested => {
-            stop.cancel();
-            simulated.await
-        }
-    };
-    match ended {
+    let simulate = |stop| command::run(args.arguments, stop, &mut out);
+    match signal::run_until(requested, simulate).await {
         // Kept apart, so that a reader who left is no failure.
         Err(CommandError::Output(error)) => Err(error.into()),
         ended => Ok(ended.map(|()| Outcome::Done)?),
