@@ -18,17 +18,17 @@ use crate::problem::SpecError;
 /// What the program is told.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
-    /// DeviceModel and Device manifests or a register file; folders are read for .yaml and .yml files.
+    /// DeviceModel and Device manifests, or a register file; of a folder its .yaml and .yml files.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Serve all units with Modbus TCP here; port 0 takes a free one.
     ///
     /// Without --tcp, --rtu-over-tcp, --serial or --pty, each device is served where its manifest says: TCP devices on their
     /// port at --bind, serial devices on a pseudo-terminal each line.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub tcp: Option<SocketAddr>,
     /// Serve all units with RTU frames on TCP connections here.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub rtu_over_tcp: Option<SocketAddr>,
     /// Serve all units with RTU on this serial device.
     #[arg(long, value_name = "DEVICE")]
@@ -88,13 +88,15 @@ pub enum Output {
     Text,
     /// One JSON object at the start and one at the end, a line each.
     Json,
+    /// The same as two YAML documents.
+    Yaml,
 }
 
 /// Why the program ends early.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Read {
         /// Which one.
         path: PathBuf,
@@ -102,10 +104,10 @@ pub enum CommandError {
         source: io::Error,
     },
     /// The files are read, but what they say cannot be simulated.
-    #[error("{0}")]
+    #[error(transparent)]
     Spec(#[from] SpecError),
     /// A wire cannot be served.
-    #[error("{wire}: {source}: {remedy}")]
+    #[error("cannot serve {wire}; {remedy}")]
     Serve {
         /// Which one.
         wire: String,
@@ -115,8 +117,8 @@ pub enum CommandError {
         remedy: &'static str,
     },
     /// Standard output is closed.
-    #[error("standard output: {0}")]
-    Output(io::Error),
+    #[error("standard output")]
+    Output(#[source] io::Error),
 }
 
 impl CommandError {
@@ -158,6 +160,12 @@ pub async fn run(
     let counters = counters.into_iter().map(|(_, counters)| counters);
     let ended: Vec<_> = places.into_iter().zip(counters).collect();
     output::ended(arguments.output, &ended, out).map_err(CommandError::Output)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    // A listener takes one address, and localhost may have two.
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    numeric.parse().map_err(|_| "write an address with its port, such as 127.0.0.1:1502".into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,6 @@
 //! Simulates Modbus devices from manifests or a register file.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -53,6 +54,11 @@ async fn main() -> ExitCode {
     }
 }
 
+fn with_causes(error: &dyn Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 async fn simulate(arguments: Arguments) -> Result<(), (String, u8)> {
     let stop = CancellationToken::new();
     let signals = async {
@@ -67,7 +73,7 @@ async fn simulate(arguments: Arguments) -> Result<(), (String, u8)> {
     let mut out = io::stdout();
     tokio::select! {
         ended = command::run(arguments, stop.clone(), &mut out) => {
-            ended.map_err(|error| (error.to_string(), error.exit_code()))
+            ended.map_err(|error| (with_causes(&error), error.exit_code()))
         }
         failed = signals => failed.map_err(|error: io::Error| (error.to_string(), 1)),
     }

@@ -113,6 +113,16 @@ async fn it_refuses_with_a_reason_and_a_remedy() {
     let message = refused(&[file], 2).await;
     assert!(message.contains("units.1.holding.0: \"x\": write a number"), "{message}");
 
+    std::fs::write(file, "units: {1: {").unwrap();
+    let message = refused(&[file], 2).await;
+    assert!(message.starts_with(&format!("{file}: ")), "{message}");
+    let message = refused(&[concat!(env!("CARGO_MANIFEST_DIR"), "/src")], 2).await;
+    assert!(message.contains("folders in it are not searched"), "{message}");
+    for address in ["1502", "127.0.0.1:99999"] {
+        let message = refused(&[file, "--tcp", address], 2).await;
+        assert!(message.contains("such as 127.0.0.1:1502"), "{message}");
+    }
+
     let message = refused(&[file, "--fault", "noise"], 2).await;
     assert!(message.contains("write one of delay, late"), "{message}");
 

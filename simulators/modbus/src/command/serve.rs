@@ -12,6 +12,7 @@ use super::output::{Listening, Place};
 use super::{Arguments, CommandError, Parity};
 use crate::blueprint::{Blueprint, Station};
 use crate::manifest::Wire;
+use crate::problem::{Problem, SpecError};
 use crate::register_file;
 use crate::server::line::LineOptions;
 use crate::simulation::Simulation;
@@ -56,15 +57,32 @@ fn read(files: &[PathBuf]) -> Result<String, CommandError> {
                 path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
             });
             paths.sort();
+            if paths.is_empty() {
+                let (folder, found) = (path.display().to_string(), "no .yaml or .yml file in it");
+                let remedy = "name a folder that has some; folders in it are not searched";
+                return Err(SpecError::one(Problem::new(folder, found, remedy)).into());
+            }
         }
         for path in paths {
+            let document = fs::read_to_string(&path).map_err(failed)?;
+            // Of the whole text nobody could tell which file is meant.
+            let readable: Result<Vec<serde_json::Value>, _> =
+                serde_saphyr::from_multiple(&document);
+            readable.map_err(|error| unreadable(&path, &error.to_string()))?;
             if !text.is_empty() {
                 text.push_str("\n---\n");
             }
-            text.push_str(&fs::read_to_string(&path).map_err(failed)?);
+            text.push_str(&document);
         }
     }
     Ok(text)
+}
+
+/// The first line of `error` says where and what; those after it show the text.
+fn unreadable(path: &Path, error: &str) -> SpecError {
+    let first = error.lines().next().unwrap_or_default();
+    let what = first.strip_prefix("error: ").unwrap_or(first);
+    SpecError::one(Problem::new(path.display().to_string(), what, "correct the YAML there"))
 }
 
 /// All units on the wires that were asked for.

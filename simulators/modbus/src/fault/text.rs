@@ -13,7 +13,7 @@ pub enum FaultError {
     /// The word before the colon is none of ours.
     #[error(
         "fault {0:?}: write one of delay, late, silence, exception, wrong-crc, truncate, wrong-transaction, garbage, \
-         echo, merge, reset, reboot, one-connection"
+         echo, merge, reset, reboot, one-connection; keys follow a colon, as in silence:unit=3"
     )]
     UnknownKind(String),
     /// A part behind the colon is no `key=value`, or its key does not belong there.
