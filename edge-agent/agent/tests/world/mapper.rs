@@ -138,6 +138,7 @@ impl FakeMapper {
                         .iter()
                         .map(|(key, word)| ((*key).to_owned(), (*word).to_owned()))
                         .collect(),
+                    ..TwinProperty::default()
                 }),
             })
             .collect();
