@@ -4,8 +4,8 @@
 //! - The earliest due read goes first. A cycle that was missed is counted as an overrun, never queued.
 //! - A group of a device's plan is a job of its own, so that a write waits for one transaction at most.
 //! - A silent unit rests, twice as long each time, and is then probed by one read.
-//! - While somebody answers, the silent units together get a twenty-fifth of the wire's time for their probes
-//!   ([`Allowance`]), and a probe lets due reads of the others go first, for two seconds at most.
+//! - The first probe is free, since an answer may get lost. While somebody answers, those after it together get a
+//!   twenty-fifth of the wire's time ([`Allowance`]), and let due reads of the others go first, for two seconds at most.
 //! - A write waits until the unit has answered a read on this session, since a lost answer to a write is dear.
 //! - The first reads of units that join one after another are spread over the cycle, in ten steps: few enough
 //!   wake-ups, and no burst.
@@ -62,6 +62,13 @@ struct Unit {
     proven: bool,
 }
 
+impl Unit {
+    /// Whether its probes come out of the allowance: it did not answer the free one either.
+    fn is_limited(&self) -> bool {
+        self.silences > 1
+    }
+}
+
 #[derive(Debug)]
 struct Write {
     order: u64,
@@ -76,9 +83,9 @@ pub(crate) struct Schedule {
     phase: f64,
     joined: u32,
     units: BTreeMap<Seat, Unit>,
-    /// Reads of units that answer, or were not asked yet.
+    /// Reads of units that answer, were not asked yet, or have their free probe.
     reads: BTreeSet<(Instant, Seat, usize)>,
-    /// Reads of units that rest.
+    /// Reads of the other units that rest.
     probes: BTreeSet<(Instant, Seat, usize)>,
     allowance: Allowance,
     /// When the last job was taken.
@@ -224,8 +231,10 @@ impl Schedule {
 
     /// The unit did not answer the job that was taken last; it rests.
     pub(crate) fn silent(&mut self, seat: Seat, now: Instant) {
-        self.allowance.spend(self.taken.unwrap_or(now), now);
         let Some(unit) = self.units.get_mut(&seat) else { return };
+        if unit.is_limited() {
+            self.allowance.spend(self.taken.unwrap_or(now), now);
+        }
         unit.silences = unit.silences.saturating_add(1);
         unit.proven = false;
         let until = now + self.rest.delay(unit.silences);
@@ -266,7 +275,9 @@ impl Schedule {
         }
         // Nothing to probe it with but the write itself.
         unit.reads.is_empty().then(|| {
-            let rested = unit.resting_until.map(|until| self.allowed(until));
+            let limited = unit.is_limited();
+            let rested =
+                unit.resting_until.map(|until| if limited { self.allowed(until) } else { until });
             rested.map_or(write.not_before, |until| write.not_before.max(until))
         })
     }
@@ -312,13 +323,15 @@ impl Schedule {
 
     fn postpone(&mut self, seat: Seat, until: Instant) {
         let Some(unit) = self.units.get_mut(&seat) else { return };
+        let limited = unit.is_limited();
         for (group, read) in unit.reads.iter_mut().enumerate() {
             self.reads.remove(&(read.due, seat, group));
             self.probes.remove(&(read.due, seat, group));
             read.due = until;
             // A probe is on no grid.
             read.anchor = Some(until + read.every);
-            self.probes.insert((until, seat, group));
+            let queue = if limited { &mut self.probes } else { &mut self.reads };
+            queue.insert((until, seat, group));
         }
     }
 

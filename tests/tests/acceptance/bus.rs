@@ -95,7 +95,7 @@ async fn row_02_one_serial_line_serves_its_units_without_overlap() -> Result<()>
 #[tokio::test]
 async fn row_03_a_dead_unit_leaves_its_neighbours_their_turns() -> Result<()> {
     let machines: Vec<_> =
-        machines(8).into_iter().map(|machine| machine.every(500).keys("timeout: 100ms")).collect();
+        machines(8).into_iter().map(|machine| machine.every(500).keys("timeout: 200ms")).collect();
     // Two lines alike; the second one is healthy and shows what this machine can do at this moment.
     let mut line = World::line(&machines, LineOptions::default())?;
     let mut witness = World::line(&machines, LineOptions::default())?;

@@ -10,9 +10,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// A twenty-fifth of a wire's time: so much may go into probes of silent units, however many they are.
 ///
-/// It does not add up: ten units that fall silent at once are probed again as soon as one would be. A unit that comes
-/// back is found within its longest rest and 25 times what one silence of each silent unit costs; and those that
-/// came back with it right after it, since a probe that is answered costs nothing.
+/// A unit that comes back is found within its longest rest and 25 times what one silence of each silent unit costs;
+/// and those that came back with it right after it, since a probe that is answered costs nothing. Silences of units
+/// that answer at most other times do not count: they would keep the dead ones from being found again.
 #[derive(Debug)]
 pub(super) struct Allowance {
     back_at: Option<Instant>,
@@ -23,7 +23,7 @@ impl Allowance {
         Self { back_at: None }
     }
 
-    /// A unit was asked at `asked` and silent until `now`.
+    /// A probe went out at `asked` and was in vain until `now`.
     pub(super) fn spend(&mut self, asked: Instant, now: Instant) {
         let cost = now.saturating_duration_since(asked) + SETTLE;
         self.back_at = self.back_at.max(Some(asked + cost.saturating_mul(PARTS)));
