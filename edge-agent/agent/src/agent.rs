@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use device_twin::{Settings, SqliteStore};
+use device_twin::{Settings, SqliteStore, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -18,7 +18,7 @@ use crate::config::MqttMode;
 use crate::dmi_server::DmiServer;
 use crate::eventbus::{Outbox, Receiver};
 use crate::manifests::{Faults, Manifests};
-use crate::mappers::Mappers;
+use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::twins::{Core, Owner, Twins, now};
@@ -95,8 +95,10 @@ impl Agent {
     /// # Errors
     /// A part failed, or panicked.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { config, addresses, core, dmi, api, broker } = self;
+        let Self { config, addresses, mut core, dmi, api, broker } = self;
         let epoch = core.epoch();
+        let registrations = core.store().objects(registration::KIND)?;
+        let known = core.parked().cloned().collect();
         let (twins, mut owner) = Twins::start(core, config.devices.queue)
             .map_err(|source| Error::Part { part: "twins", reason: source.to_string() })?;
         let catalogue = Arc::new(Catalogue::default());
@@ -112,8 +114,19 @@ impl Agent {
         // Nobody was there to hear of it.
         let start = twins.feed().newest();
         let (ttl, timeout) = (*config.devices.lease_ttl, *config.devices.call_timeout);
-        let (mappers, reconciler) =
-            Mappers::new(twins.clone(), catalogue.clone(), metrics.clone(), ttl, timeout);
+        let (mappers, mut reconciler) = Mappers::new(
+            twins.clone(),
+            catalogue.clone(),
+            metrics.clone(),
+            ttl,
+            timeout,
+            &registrations,
+            known,
+        );
+        // Before anybody reports: whose the devices are is known then.
+        if reconciler.resume().await.is_err() {
+            return Err(Error::Part { part: "twins", reason: owner.fault().await });
+        }
         let server = DmiServer {
             twins: twins.clone(),
             catalogue,

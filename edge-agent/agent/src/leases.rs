@@ -138,6 +138,17 @@ impl Leases {
         Some(name.clone())
     }
 
+    /// Gives `device` to the mapper `name` of `protocol`, unless somebody has it.
+    pub(crate) fn entrust(&mut self, device: &DeviceId, protocol: &str, name: &MapperName) {
+        if !self.owners.contains_key(device)
+            && let Some(lease) = self.mappers.get_mut(name)
+            && lease.protocol == protocol
+        {
+            lease.devices += 1;
+            self.owners.insert(device.clone(), name.clone());
+        }
+    }
+
     /// A device is gone, or needs another mapper.
     pub(crate) fn release(&mut self, device: &DeviceId) {
         if let Some(owner) = self.owners.remove(device)

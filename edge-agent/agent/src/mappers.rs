@@ -4,14 +4,18 @@
 //! task also knocks at the mapper's own socket every two seconds: a mapper that died does not answer there, so its
 //! devices are given up long before its lease ends, also those of peers that know no leases.
 
+pub(crate) mod registration;
+mod resume;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use device_model::DeviceId;
+use device_twin::store::Object;
 use device_twin::{Change, ChangeKind, Command, PropertyChange};
 use dmi::convert::Peer;
 use tokio::net::UnixStream;
@@ -26,6 +30,8 @@ use crate::leases::{Denied, Leases, MapperName};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
 
+use registration::Registration;
+use resume::Former;
 pub(crate) use worker::{Told, ToldDevice, message};
 
 /// How often ended leases are looked for.
@@ -34,6 +40,10 @@ const LEASE_CHECK: Duration = Duration::from_secs(1);
 const CHUNK: usize = 256;
 /// Registrations that may wait for their task.
 const REGISTRATIONS: usize = 16;
+/// A new mapper opens its socket only after it was answered, and may take its time.
+const OPENING: Duration = Duration::from_secs(20);
+/// How long the tasks may take to keep what they told when the agent stops.
+const KEEPING: Duration = Duration::from_millis(500);
 /// Longest wait for a socket on this machine to accept.
 const KNOCK: Duration = Duration::from_secs(1);
 
@@ -64,6 +74,7 @@ pub(crate) struct Mappers {
     twins: Twins,
     catalogue: Arc<Catalogue>,
     metrics: Arc<Metrics>,
+    ttl: Duration,
     timeout: Duration,
     started: mpsc::Sender<Start>,
 }
@@ -138,22 +149,28 @@ pub(crate) struct Pending {
 pub(crate) struct Reconciler {
     mappers: Arc<Mappers>,
     starts: mpsc::Receiver<Start>,
+    former: Former,
+    resumed: Vec<Start>,
 }
 
 impl Mappers {
-    /// Nobody is registered. A lease lasts `ttl` without a call; a call to a mapper may take `timeout`.
+    /// Nobody is registered. A lease lasts `ttl` without a call; a call to a mapper may take `timeout`. `objects`
+    /// are the registrations that the store keeps, `devices` those that it knew at the start.
     pub(crate) fn new(
         twins: Twins,
         catalogue: Arc<Catalogue>,
         metrics: Arc<Metrics>,
         ttl: Duration,
         timeout: Duration,
+        objects: &[Object],
+        devices: Vec<DeviceId>,
     ) -> (Arc<Self>, Reconciler) {
         let (started, starts) = mpsc::channel(REGISTRATIONS);
         let registry = Registry { leases: Leases::new(ttl), mappers: HashMap::new(), count: 0 };
         let registry = Mutex::new(registry);
-        let mappers = Arc::new(Self { registry, twins, catalogue, metrics, timeout, started });
-        (mappers.clone(), Reconciler { mappers, starts })
+        let mappers = Arc::new(Self { registry, twins, catalogue, metrics, ttl, timeout, started });
+        let former = Former::read(objects, devices);
+        (mappers.clone(), Reconciler { mappers, starts, former, resumed: Vec::new() })
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -171,20 +188,8 @@ impl Mappers {
         }
         let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
         let mut registry = self.registry();
-        let Registry { leases, mappers, count } = &mut *registry;
-        leases.register(&info.name, &info.protocol, &token, info.leased, Instant::now());
-        *count += 1;
-        let number = *count;
-        let registered = Registered {
-            address: info.address.clone(),
-            number,
-            dirty: Arc::default(),
-            stop: CancellationToken::new(),
-        };
-        let (dirty, stop) = (registered.dirty.clone(), registered.stop.clone());
-        if let Some(former) = mappers.insert(info.name.clone(), registered) {
-            former.stop.cancel();
-        }
+        let (number, dirty, stop) = registry.enter(&info, &token);
+        let Registry { leases, mappers, .. } = &mut *registry;
         let mut devices = Vec::new();
         for device in self.catalogue.devices() {
             if device.protocol != info.protocol {
@@ -208,8 +213,49 @@ impl Mappers {
         Ok(Pending { start, devices, token })
     }
 
+    /// Takes mappers of an earlier run as registered, with the devices that they had. Others that had a mapper then,
+    /// which are among `former`, wait for it.
+    fn resume(&self, present: Vec<Registration>, former: &HashSet<DeviceId>) -> Vec<Start> {
+        if present.is_empty() {
+            return Vec::new();
+        }
+        let devices = self.catalogue.devices();
+        let mut registry = self.registry();
+        let mut starts = Vec::with_capacity(present.len());
+        for Registration { info, noted } in present {
+            let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+            let (number, dirty, stop) = registry.enter(&info, &token);
+            let had = devices.iter().filter(|device| noted.contains_key(&device.id));
+            for device in had {
+                registry.leases.entrust(&device.id, &device.protocol, &info.name);
+            }
+            info!(
+                mapper = %info.name, protocol = info.protocol, devices = noted.len(),
+                socket = %info.address.display(), "mapper of the run before is there"
+            );
+            dirty.mark_all();
+            let told = Told { noted: Some(noted), ..Told::default() };
+            starts.push(Start { info, number, dirty, stop, told });
+        }
+        let Registry { leases, mappers, .. } = &mut *registry;
+        for device in devices.iter().filter(|device| !former.contains(&device.id)) {
+            if let Some(owner) = leases.assign(&device.id, &device.protocol) {
+                mappers[&owner].dirty.mark(&device.id);
+            }
+        }
+        starts
+    }
+
     /// Begins to keep a registered mapper up to date. `told` is what the answer to its registration holds.
-    pub(crate) async fn begin(&self, pending: Pending, told: Told) -> Result<(), Unavailable> {
+    pub(crate) async fn begin(&self, pending: Pending, mut told: Told) -> Result<(), Unavailable> {
+        let info = &pending.start.info;
+        if info.leased {
+            // It may have been one without.
+            self.twins.forget(registration::key(&info.name)).await?;
+        } else {
+            let noted = told.note();
+            self.twins.keep(registration::object(info, noted)).await?;
+        }
         let start = Start { told, ..pending.start };
         // Whatever changed since `told` was put together.
         start.dirty.mark_all();
@@ -284,6 +330,7 @@ impl Mappers {
             }
             registry.leases.end(name)
         };
+        self.twins.forget(registration::key(name)).await?;
         // Before anybody else has them: what the next one says of their state must stay.
         self.twins.apply(vec![Command::Lose(lost.clone())], Origin::Unasked).await?;
         let mut moved = 0;
@@ -302,7 +349,36 @@ impl Mappers {
     }
 }
 
+impl Registry {
+    /// A mapper is there, for the first time or again: its number, what it has to be told and its end.
+    fn enter(
+        &mut self,
+        info: &MapperInfo,
+        token: &Arc<str>,
+    ) -> (u64, Arc<Dirty>, CancellationToken) {
+        self.leases.register(&info.name, &info.protocol, token, info.leased, Instant::now());
+        self.count += 1;
+        let (dirty, stop) = (Arc::<Dirty>::default(), CancellationToken::new());
+        let registered = Registered {
+            address: info.address.clone(),
+            number: self.count,
+            dirty: dirty.clone(),
+            stop: stop.clone(),
+        };
+        if let Some(former) = self.mappers.insert(info.name.clone(), registered) {
+            former.stop.cancel();
+        }
+        (self.count, dirty, stop)
+    }
+}
+
 impl Reconciler {
+    /// Takes those mappers of an earlier run as registered whose sockets answer.
+    pub(crate) async fn resume(&mut self) -> Result<(), Unavailable> {
+        self.resumed = self.former.resume(&self.mappers).await?;
+        Ok(())
+    }
+
     /// Keeps mappers up to date until `stop`. `from` is the number of the last event that needs no hearing.
     ///
     /// # Errors
@@ -314,11 +390,16 @@ impl Reconciler {
         let mut cursor = from;
         let mut tasks: JoinSet<Option<(MapperName, u64)>> = JoinSet::new();
         let mut check = tokio::time::interval(LEASE_CHECK);
+        let mut release = pin!(tokio::time::sleep(mappers.ttl));
+        let mut released = false;
         loop {
+            for start in self.resumed.drain(..) {
+                tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(start) = self.starts.recv() => {
-                    tasks.spawn(worker::run(mappers.clone(), start));
+                    tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
                 }
                 Some(ended) = tasks.join_next() => {
                     let ended = ended.map_err(|error| error.to_string())?;
@@ -338,6 +419,15 @@ impl Reconciler {
                             break;
                         }
                     }
+                    if self.resume().await.is_err() {
+                        break;
+                    }
+                }
+                () = &mut release, if !released => {
+                    // Whoever knows leases and lives has been heard of by now.
+                    released = true;
+                    self.former.release();
+                    mappers.resync();
                 }
                 changed = newest.changed() => {
                     if changed.is_err() {
@@ -347,6 +437,10 @@ impl Reconciler {
                 }
             }
         }
+        // Stopped in the middle of what they tell, they keep what they told.
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        // Without an answer of the store there is nothing to wait for.
+        let _ = tokio::time::timeout(KEEPING, ended).await;
         tasks.shutdown().await;
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use device_model::{DeviceId, DeviceState, Timestamp};
+use device_twin::store::{Object, ObjectKey};
 use device_twin::{
     Answer, Change, Command, Outcome, Rejected, SqliteStore, Store, StoreError, Twin,
 };
@@ -68,6 +69,8 @@ enum Request {
     /// Together, or not at all.
     ApplyEach(Vec<Asked>),
     Read(Box<dyn FnOnce(&Core) + Send>),
+    Keep(Object, oneshot::Sender<()>),
+    Forget(ObjectKey, oneshot::Sender<()>),
     Tell(Entry),
     Stop,
 }
@@ -157,6 +160,20 @@ impl Twins {
     /// Puts an answer into the feed, behind all that was asked before.
     pub(crate) async fn tell(&self, entry: Entry) -> Result<(), Unavailable> {
         self.send(Request::Tell(entry)).await
+    }
+
+    /// Stores `object`, on the disk when this returns.
+    pub(crate) async fn keep(&self, object: Object) -> Result<(), Unavailable> {
+        let (reply, done) = oneshot::channel();
+        self.send(Request::Keep(object, reply)).await?;
+        done.await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// Deletes an object, if it is there.
+    pub(crate) async fn forget(&self, key: ObjectKey) -> Result<(), Unavailable> {
+        let (reply, done) = oneshot::channel();
+        self.send(Request::Forget(key, reply)).await?;
+        done.await.map_err(|_| Unavailable::Stopped)
     }
 
     /// A copy of one twin.
@@ -274,6 +291,15 @@ fn own(
                 match other {
                     Request::Read(read) => read(&core),
                     Request::Tell(entry) => feed.push([with_twins(entry, &core)]),
+                    Request::Keep(object, reply) => {
+                        core.store().put_object(&object)?;
+                        // Whoever asked may have left.
+                        let _ = reply.send(());
+                    }
+                    Request::Forget(key, reply) => {
+                        core.store().delete_object(&key)?;
+                        let _ = reply.send(());
+                    }
                     Request::Stop => break,
                     Request::Apply(_) | Request::ApplyEach(_) => {}
                 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,11 +17,13 @@ use device_twin::Twin;
 use dmi::convert::{DesiredTwin, Peer, device_to_proto, model_to_proto};
 use dmi::proto::{self, DeviceMapperServiceClient};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use super::{Mappers, Start, answers};
+use super::registration::{self, FIRST, Noted, OTHER};
+use super::{Mappers, OPENING, Start, answers};
 use crate::catalogue::ModelId;
 use crate::leases::MapperName;
 
@@ -28,8 +31,6 @@ use crate::leases::MapperName;
 const PROBE: Duration = Duration::from_secs(2);
 /// Refusals in a row after which the mapper counts as gone: a restart takes less.
 const REFUSALS: u32 = 2;
-/// A new mapper opens its socket only after it was answered, and may take its time.
-const OPENING: Duration = Duration::from_secs(20);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(30);
 
@@ -38,6 +39,16 @@ const LAST_DELAY: Duration = Duration::from_secs(30);
 pub(crate) struct Told {
     pub(crate) devices: HashMap<DeviceId, ToldDevice>,
     pub(crate) models: HashMap<ModelId, Arc<DeviceModel>>,
+    /// The same as the store keeps it, together with what an earlier run told; none for a mapper that knows leases.
+    pub(super) noted: Option<Noted>,
+}
+
+impl Told {
+    /// Has the store keep it from now on: what it keeps.
+    pub(super) fn note(&mut self) -> &Noted {
+        let told = self.devices.iter().map(|(id, told)| (id.clone(), told.fingerprint()));
+        self.noted.insert(told.collect())
+    }
 }
 
 /// What it was told of one device.
@@ -56,6 +67,26 @@ impl ToldDevice {
             state.desired.as_ref().map(|desired| desired.generation).hash(&mut hasher);
         }
         Self { device: twin.device().clone(), desired: hasher.finish() }
+    }
+
+    /// The same for equal devices with equal wishes, in every run of this program. Another program may have others:
+    /// then a device is told once more than it needs to be.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut text = Hashed(DefaultHasher::new());
+        // Writing into a hash cannot fail.
+        let _ = write!(text, "{:?}", self.device);
+        self.desired.hash(&mut text.0);
+        text.0.finish().max(OTHER + 1)
+    }
+}
+
+/// Takes text without keeping it.
+struct Hashed(DefaultHasher);
+
+impl std::fmt::Write for Hashed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
     }
 }
 
@@ -83,14 +114,31 @@ enum Call {
     Refused(String),
 }
 
-/// Serves one registration until it is replaced, or until its mapper is gone: then its name and number.
-pub(super) async fn run(mappers: Arc<Mappers>, start: Start) -> Option<(MapperName, u64)> {
+/// Serves one registration until it is replaced or the agent stops, or until its mapper is gone: then its name and
+/// number.
+pub(super) async fn run(
+    mappers: Arc<Mappers>,
+    start: Start,
+    agent: CancellationToken,
+) -> Option<(MapperName, u64)> {
     let client = dmi::connect::mapper(&start.info.address, mappers.timeout);
     let stop = start.stop.clone();
-    let mut worker =
-        Worker { mappers, client, start, todo: HashMap::new(), delay: FIRST_DELAY, reached: true };
+    let mut worker = Worker {
+        mappers,
+        client,
+        start,
+        todo: HashMap::new(),
+        delay: FIRST_DELAY,
+        reached: true,
+        open: false,
+        unkept: false,
+    };
     tokio::select! {
         () = stop.cancelled() => None,
+        () = agent.cancelled() => {
+            worker.keep().await;
+            None
+        }
         () = worker.serve() => Some((worker.start.info.name, worker.start.number)),
     }
 }
@@ -104,6 +152,10 @@ struct Worker {
     /// Before the next try to reach the mapper.
     delay: Duration,
     reached: bool,
+    /// Whether its socket was ever seen to answer.
+    open: bool,
+    /// Whether the store lacks some of what is noted.
+    unkept: bool,
 }
 
 impl Worker {
@@ -113,7 +165,6 @@ impl Worker {
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened_by = Instant::now() + OPENING;
         let mut refusals = 0;
-        let mut open = false;
         let mut retry_at: Option<Instant> = None;
         let dirty = self.start.dirty.clone();
         loop {
@@ -126,8 +177,8 @@ impl Worker {
             tokio::select! {
                 _ = probe.tick() => {
                     if answers(&self.start.info.address).await {
-                        (open, refusals) = (true, 0);
-                    } else if open || Instant::now() > opened_by {
+                        (self.open, refusals) = (true, 0);
+                    } else if self.open || Instant::now() > opened_by {
                         refusals += 1;
                         if refusals >= REFUSALS {
                             return;
@@ -148,13 +199,32 @@ impl Worker {
         let now = Instant::now();
         if marked.all {
             let mine = self.mappers.catalogue.devices().into_iter().map(|device| device.id.clone());
-            let known: Vec<_> = mine.chain(self.start.told.devices.keys().cloned()).collect();
+            let told = &self.start.told;
+            let noted = told.noted.iter().flat_map(Noted::keys);
+            let known: Vec<_> = mine.chain(told.devices.keys().chain(noted).cloned()).collect();
             self.todo.extend(known.into_iter().map(|id| (id, (now, FIRST_DELAY))));
         }
         self.todo.extend(marked.devices.into_iter().map(|id| (id, (now, FIRST_DELAY))));
         let mut due: Vec<_> =
             self.todo.iter().filter(|(_, (at, _))| *at <= now).map(|(id, _)| id.clone()).collect();
         due.sort();
+        // Before it is told: a device that the mapper may know is never taken for one that is new to it.
+        if self.start.told.noted.is_some() {
+            for id in &due {
+                if self.is_mine(id) {
+                    self.note(id, |known| known.or(Some(FIRST)));
+                }
+            }
+            self.keep().await;
+        }
+        let again = self.tell(due).await;
+        self.keep().await;
+        again
+    }
+
+    /// Tells the mapper of each of `due`; when to try again.
+    async fn tell(&mut self, due: Vec<DeviceId>) -> Option<Instant> {
+        let now = Instant::now();
         for id in due {
             match self.device(&id).await {
                 Call::Done => {
@@ -186,9 +256,37 @@ impl Worker {
         self.todo.values().map(|(at, _)| *at).min()
     }
 
+    fn is_mine(&self, id: &DeviceId) -> bool {
+        self.mappers.owner(id).as_ref() == Some(&self.start.info.name)
+    }
+
+    /// Changes what is noted of a device.
+    fn note(&mut self, id: &DeviceId, change: impl FnOnce(Option<u64>) -> Option<u64>) {
+        let Some(noted) = &mut self.start.told.noted else { return };
+        let before = noted.get(id).copied();
+        let after = change(before);
+        match after {
+            _ if before == after => return,
+            Some(fingerprint) => noted.insert(id.clone(), fingerprint),
+            None => noted.remove(id),
+        };
+        self.unkept = true;
+    }
+
+    /// Has the store keep what was noted since the last time.
+    async fn keep(&mut self) {
+        if let Some(noted) = &self.start.told.noted
+            && std::mem::take(&mut self.unkept)
+        {
+            let object = registration::object(&self.start.info, noted);
+            // Without an owner the agent stops; what is not noted is told again.
+            let _ = self.mappers.twins.keep(object).await;
+        }
+    }
+
     /// Tells the mapper what it should know of one device and does not.
     async fn device(&mut self, id: &DeviceId) -> Call {
-        let mine = self.mappers.owner(id).as_ref() == Some(&self.start.info.name);
+        let mine = self.is_mine(id);
         let told = self.start.told.devices.get(id).cloned();
         let twin = match mine.then(|| self.mappers.catalogue.device(id)).flatten() {
             Some(_) => match self.mappers.twins.twin(id).await {
@@ -198,9 +296,10 @@ impl Worker {
             },
             None => None,
         };
+        let noted = self.start.told.noted.as_ref().is_some_and(|noted| noted.contains_key(id));
         match (twin, told) {
-            (None, None) => Call::Done,
-            (None, Some(_)) => self.remove(id).await,
+            (None, None) if !noted => Call::Done,
+            (None, _) => self.remove(id).await,
             (Some(twin), told) => self.update(&twin, told).await,
         }
     }
@@ -214,6 +313,7 @@ impl Worker {
             // What it does not know it need not forget.
             Call::Done | Call::Refused(_) => {
                 self.start.told.devices.remove(id);
+                self.note(id, |_| None);
                 Call::Done
             }
             unreached => unreached,
@@ -225,28 +325,44 @@ impl Worker {
         if told.as_ref() == Some(&now) {
             return Call::Done;
         }
-        let device = match message(twin, self.start.info.peer) {
-            Ok(device) => Some(device),
-            Err(problem) => return Call::Refused(problem.to_string()),
-        };
+        let id = &twin.device().id;
+        let noted = self.start.told.noted.as_ref().and_then(|noted| noted.get(id)).copied();
+        let fingerprint = noted.map(|_| now.fingerprint());
+        if told.is_none() && noted.is_some() && noted == fingerprint {
+            // An earlier run told it just this.
+            self.start.told.devices.insert(id.clone(), now);
+            return Call::Done;
+        }
         match self.model(twin.device()).await {
             Call::Done => {}
             other => return other,
         }
-        let call = match told {
-            None => {
-                let request = proto::RegisterDeviceRequest { device };
-                judge(self.client.register_device(request).await)
-            }
-            Some(_) => {
-                let request = proto::UpdateDeviceRequest { device };
-                judge(self.client.update_device(request).await)
-            }
+        let known = told.is_some() || noted.is_some_and(|noted| noted != FIRST);
+        let call = match message(twin, self.start.info.peer) {
+            Ok(device) if known => self.change(device).await,
+            Ok(device) => self.register(device).await,
+            Err(problem) => Call::Refused(problem.to_string()),
         };
         if matches!(call, Call::Done) {
-            self.start.told.devices.insert(twin.device().id.clone(), now);
+            self.open = true;
+            self.note(id, |_| fingerprint);
+            self.start.told.devices.insert(id.clone(), now);
         }
         call
+    }
+
+    async fn register(&mut self, device: proto::Device) -> Call {
+        let request = proto::RegisterDeviceRequest { device: Some(device) };
+        judge(self.client.register_device(request).await)
+    }
+
+    /// RegisterDevice would do nothing for a device that the mapper knows; but it may have forgotten it.
+    async fn change(&mut self, device: proto::Device) -> Call {
+        let request = proto::UpdateDeviceRequest { device: Some(device.clone()) };
+        match self.client.update_device(request).await {
+            Err(status) if status.code() == Code::NotFound => self.register(device).await,
+            answer => judge(answer),
+        }
     }
 
     /// A mapper needs the model before the device.

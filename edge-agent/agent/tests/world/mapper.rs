@@ -1,6 +1,8 @@
 //! A mapper made of the bare contract.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dmi::headers;
@@ -22,12 +24,14 @@ use tonic::{Request, Response, Status};
 use super::within;
 
 /// What the agent told the mapper.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Heard {
     Model(String),
     Registered(String, Option<(String, String)>),
     Updated(String, Option<(String, String)>),
     Removed(String),
+    /// An update of a device that it says not to know.
+    Unknown(String),
 }
 
 /// Metadata of a reported value.
@@ -42,6 +46,8 @@ pub(crate) struct FakeMapper {
     name: String,
     address: String,
     ours: bool,
+    /// Whether it says that it knows no device that is updated.
+    pub(crate) forgetful: Arc<AtomicBool>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -49,37 +55,49 @@ pub(crate) struct FakeMapper {
 impl FakeMapper {
     /// A mapper that knows leases, registered.
     pub(crate) async fn ours(dmi: &Path, name: &str) -> Self {
-        Self::start(dmi, name, true).await
+        Self::registered(dmi, name, &dmi.with_file_name(format!("{name}.sock")), true).await
     }
 
     /// One that knows nothing beyond the contract.
     pub(crate) async fn old(dmi: &Path, name: &str) -> Self {
-        Self::start(dmi, name, false).await
+        Self::old_at(dmi, name, &dmi.with_file_name(format!("{name}.sock"))).await
     }
 
-    async fn start(dmi: &Path, name: &str, ours: bool) -> Self {
-        let socket = dmi.with_file_name(format!("{name}.sock"));
-        let listener = dmi::serve::Listener::bind(&socket).unwrap();
+    /// The same on a socket of another name.
+    pub(crate) async fn old_at(dmi: &Path, name: &str, socket: &Path) -> Self {
+        Self::registered(dmi, name, socket, false).await
+    }
+
+    async fn registered(dmi: &Path, name: &str, socket: &Path, ours: bool) -> Self {
+        let mut mapper = Self::mute(dmi, name, socket, ours);
+        mapper.register().await.unwrap();
+        mapper
+    }
+
+    /// One that listens and has not registered.
+    pub(crate) fn mute(dmi: &Path, name: &str, socket: &Path, ours: bool) -> Self {
+        let listener = dmi::serve::Listener::bind(socket).unwrap();
         let (tell, heard) = mpsc::channel(1024);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let token = stop.clone();
-        tasks.spawn(async move { listener.serve_mapper(Ears { tell }, token).await.unwrap() });
+        let forgetful = Arc::new(AtomicBool::new(false));
+        let ears = Ears { tell, forgetful: forgetful.clone() };
+        tasks.spawn(async move { listener.serve_mapper(ears, token).await.unwrap() });
         let client = dmi::connect::manager(dmi, Duration::from_secs(10));
-        let mut mapper = Self {
+        Self {
             client,
             heard,
             token: None,
             answer: MapperRegisterResponse::default(),
             name: name.into(),
             address: socket.to_str().unwrap().into(),
-            socket,
+            socket: socket.into(),
             ours,
+            forgetful,
             stop,
             tasks,
-        };
-        mapper.register().await.unwrap();
-        mapper
+        }
     }
 
     pub(crate) async fn register(&mut self) -> Result<(), Status> {
@@ -168,6 +186,16 @@ impl FakeMapper {
         self.client.report_device_states(request).await.map(drop)
     }
 
+    /// The agent's next calls, sorted.
+    pub(crate) async fn hear_some(&mut self, count: usize) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for _ in 0..count {
+            heard.push(self.hear().await);
+        }
+        heard.sort();
+        heard
+    }
+
     pub(crate) async fn hear(&mut self) -> Heard {
         within("the agent's call", self.heard.recv()).await.unwrap()
     }
@@ -181,6 +209,7 @@ impl FakeMapper {
 
 struct Ears {
     tell: mpsc::Sender<Heard>,
+    forgetful: Arc<AtomicBool>,
 }
 
 impl Ears {
@@ -220,6 +249,10 @@ impl DeviceMapperService for Ears {
         request: Request<UpdateDeviceRequest>,
     ) -> Result<Response<UpdateDeviceResponse>, Status> {
         let (name, desired) = named(request.into_inner().device);
+        if self.forgetful.load(Ordering::Relaxed) {
+            self.note::<UpdateDeviceResponse>(Heard::Unknown(name)).await?;
+            return Err(Status::not_found("no such device"));
+        }
         self.note(Heard::Updated(name, desired)).await
     }
 

@@ -1,0 +1,74 @@
+//! Mappers of an earlier run that are there still, and those that may yet open their socket.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use device_model::DeviceId;
+use device_twin::store::Object;
+use futures::future::join_all;
+use tracing::{info, warn};
+
+use super::registration::{self, Registration};
+use super::{Mappers, OPENING, Start, answers};
+use crate::twins::Unavailable;
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub(super) struct Former {
+    /// Registered mappers whose sockets did not answer so far.
+    absent: Vec<Registration>,
+    /// Until when they may.
+    until: Instant,
+    /// Devices that had a mapper. Whose it was, unless a registration tells, comes back within a lease's time.
+    devices: HashSet<DeviceId>,
+}
+
+impl Former {
+    /// Reads what the store kept. `devices` are all those of the earlier run.
+    pub(super) fn read(objects: &[Object], devices: impl IntoIterator<Item = DeviceId>) -> Self {
+        let mut absent = Vec::new();
+        for object in objects {
+            match registration::read(object) {
+                Ok(registration) => absent.push(registration),
+                Err(error) => {
+                    warn!(mapper = %object.key.name, %error, "its registration cannot be read; restart that mapper");
+                }
+            }
+        }
+        let devices =
+            if absent.is_empty() { HashSet::new() } else { devices.into_iter().collect() };
+        Self { absent, until: Instant::now() + OPENING, devices }
+    }
+
+    /// Registers those whose sockets answer now. Whoever did not until the end is forgotten: a mapper that starts
+    /// later registers by itself.
+    pub(super) async fn resume(&mut self, mappers: &Mappers) -> Result<Vec<Start>, Unavailable> {
+        if self.absent.is_empty() {
+            return Ok(Vec::new());
+        }
+        let over = Instant::now() > self.until;
+        let absent = std::mem::take(&mut self.absent);
+        let there = join_all(absent.iter().map(|one| answers(&one.info.address))).await;
+        let mut present = Vec::new();
+        for (registration, there) in absent.into_iter().zip(there) {
+            let name = &registration.info.name;
+            if mappers.registry().mappers.contains_key(name) {
+                continue;
+            }
+            if there {
+                present.push(registration);
+            } else if over {
+                info!(mapper = %name, "mapper of the run before is gone: its socket does not answer");
+                mappers.twins.forget(registration::key(name)).await?;
+            } else {
+                self.absent.push(registration);
+            }
+        }
+        Ok(mappers.resume(present, &self.devices))
+    }
+
+    /// From now on devices are given to whoever is there.
+    pub(super) fn release(&mut self) {
+        self.devices = HashSet::new();
+    }
+}
