@@ -1,5 +1,6 @@
 //! The whole agent: bind, then run.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use device_twin::{Settings, SqliteStore, Store};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -16,6 +17,7 @@ use crate::broker::Embedded;
 use crate::catalogue::Catalogue;
 use crate::config::MqttMode;
 use crate::dmi_server::DmiServer;
+use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
 use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
@@ -29,6 +31,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long the parts may take to stop; the rest of two seconds is the store's.
 const GRACE: Duration = Duration::from_millis(1500);
 
+/// The thread that owns the twins.
+const TWINS: &str = "twins";
 /// The twins, in the store's directory.
 const STORE_FILE: &str = "twins.db";
 
@@ -100,7 +104,7 @@ impl Agent {
         let registrations = core.store().objects(registration::KIND)?;
         let known = core.parked().cloned().collect();
         let (twins, mut owner) = Twins::start(core, config.devices.queue)
-            .map_err(|source| Error::Part { part: "twins", reason: source.to_string() })?;
+            .map_err(|source| Error::Part { part: TWINS, reason: source.to_string() })?;
         let catalogue = Arc::new(Catalogue::default());
         let metrics = Arc::new(Metrics::default());
         let faults = Arc::new(Faults::default());
@@ -109,7 +113,7 @@ impl Agent {
             .map_err(|error| Error::place("manifests folder", dir, error))?;
         // What is defined is known before the first mapper asks.
         if manifests.reconcile().await.is_err() {
-            return Err(Error::Part { part: "twins", reason: owner.fault().await });
+            return Err(Error::Part { part: TWINS, reason: owner.fault().await });
         }
         // Nobody was there to hear of it.
         let start = twins.feed().newest();
@@ -125,7 +129,7 @@ impl Agent {
         );
         // Before anybody reports: whose the devices are is known then.
         if reconciler.resume().await.is_err() {
-            return Err(Error::Part { part: "twins", reason: owner.fault().await });
+            return Err(Error::Part { part: TWINS, reason: owner.fault().await });
         }
         let server = DmiServer {
             twins: twins.clone(),
@@ -178,28 +182,38 @@ impl Agent {
             dmi = %addresses.dmi.display(), api = %addresses.api.display(), mqtt,
             manifests = %dir.display(), "agent ready"
         );
-        // In this order: told to stop, the parts end, too.
-        let result = tokio::select! {
-            biased;
-            () = stop.cancelled() => Ok(()),
-            fault = parts.fault() => Err(fault),
-            reason = owner.fault() => Err(Error::Part { part: "twins", reason }),
-        };
-        if let Err(error) = &result {
-            error!(%error, "stopping");
-        }
-        finish(parts, owner, result).await
+        supervise(parts, owner, stop).await
     }
+}
+
+/// Waits for `stop`, or for the first part that ends by itself: the others are stopped then, too. A gateway without
+/// one of its parts would look alive and be of no use; whoever started it starts it again.
+async fn supervise(
+    mut parts: Parts,
+    mut owner: Owner,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    // In this order: told to stop, the parts end, too.
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        reason = owner.fault() => Err(Error::Part { part: TWINS, reason }),
+        fault = parts.fault() => Err(fault),
+    };
+    if let Err(error) = &result {
+        error!(%error, "stopping");
+    }
+    finish(parts, owner, result).await
 }
 
 /// Borders first, so that nothing more comes in; then what is queued; then the disk.
 async fn finish(parts: Parts, owner: Owner, result: Result<(), Error>) -> Result<(), Error> {
     let stopped = parts.stop().await;
-    let twins_failed = matches!(&result, Err(Error::Part { part: "twins", .. }));
+    let twins_failed = matches!(&result, Err(Error::Part { part: TWINS, .. }));
     let synced = if twins_failed {
         Ok(())
     } else {
-        owner.stop().await.map_err(|reason| Error::Part { part: "twins", reason })
+        owner.stop().await.map_err(|reason| Error::Part { part: TWINS, reason })
     };
     info!("agent stopped");
     result.and(stopped).and(synced)
@@ -222,13 +236,14 @@ fn open_store(dir: &Path) -> Result<SqliteStore, Error> {
 
 /// The tasks of the agent. One that ends before it is told to is a fault.
 struct Parts {
-    tasks: JoinSet<(&'static str, Result<(), String>)>,
+    tasks: JoinSet<Result<(), String>>,
+    names: HashMap<Id, &'static str>,
     stop: CancellationToken,
 }
 
 impl Parts {
     fn new(stop: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), stop }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), stop }
     }
 
     fn spawn(
@@ -236,15 +251,28 @@ impl Parts {
         part: &'static str,
         running: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (part, running.await) });
+        let task = self.tasks.spawn(running);
+        self.names.insert(task.id(), part);
+    }
+
+    /// The next part that ends, and how; `None` when there is none.
+    async fn next(&mut self) -> Option<(&'static str, Result<(), String>)> {
+        let (id, result) = match self.tasks.join_next_with_id().await? {
+            Ok((id, result)) => (id, result),
+            Err(error) => {
+                let id = error.id();
+                let cancelled = |error: JoinError| error.to_string();
+                (id, Err(error.try_into_panic().map_or_else(cancelled, |why| panicked(&*why))))
+            }
+        };
+        Some((self.names.get(&id).copied().unwrap_or("a part"), result))
     }
 
     /// Waits for a part to end by itself.
     async fn fault(&mut self) -> Error {
-        match self.tasks.join_next().await {
-            Some(Ok((part, Ok(())))) => Error::Part { part, reason: "ended".into() },
-            Some(Ok((part, Err(reason)))) => Error::Part { part, reason },
-            Some(Err(error)) => Error::Part { part: "a task", reason: error.to_string() },
+        match self.next().await {
+            Some((part, Ok(()))) => Error::Part { part, reason: "ended".into() },
+            Some((part, Err(reason))) => Error::Part { part, reason },
             None => std::future::pending().await,
         }
     }
@@ -254,13 +282,11 @@ impl Parts {
         self.stop.cancel();
         let all = async {
             let mut first = Ok(());
-            while let Some(ended) = self.tasks.join_next().await {
-                let fault = match ended {
-                    Ok((_, Ok(()))) => continue,
-                    Ok((part, Err(reason))) => Error::Part { part, reason },
-                    Err(error) => Error::Part { part: "a task", reason: error.to_string() },
-                };
-                first = first.and(Err(fault));
+            while let Some((part, result)) = self.next().await {
+                if let Err(reason) = result {
+                    error!(part, reason, "did not stop as it should");
+                    first = first.and(Err(Error::Part { part, reason }));
+                }
             }
             first
         };
@@ -269,5 +295,46 @@ impl Parts {
             // Whoever still talks is left; nothing that was answered depends on it.
             Err(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs an agent of one part, and of another that ends when it is told to; what came of it.
+    async fn run(part: impl Future<Output = Result<(), String>> + Send + 'static) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let core = Core::open(open_store(dir.path()).unwrap(), Settings::default(), now()).unwrap();
+        let (_twins, owner) = Twins::start(core, 4).unwrap();
+        let stop = CancellationToken::new();
+        let mut parts = Parts::new(stop.child_token());
+        let (told, orderly) = tokio::sync::oneshot::channel();
+        let token = parts.stop.clone();
+        parts.spawn("API", async move {
+            token.cancelled().await;
+            told.send(()).map_err(|()| "nobody waits".into())
+        });
+        parts.spawn("event bus", part);
+        let result = supervise(parts, owner, stop).await;
+        orderly.await.unwrap();
+        result.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_is_named_and_the_agent_stops() {
+        let said = run(async { panic!("no {} left", "words") }).await;
+        assert!(
+            said.starts_with("event bus stopped by itself: panicked: no words left;"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_unasked_is_named_and_the_agent_stops() {
+        let said = run(async { Ok(()) }).await;
+        assert!(said.starts_with("event bus stopped by itself: ended;"), "{said}");
+        let said = run(async { Err("no more sockets".into()) }).await;
+        assert!(said.starts_with("event bus stopped by itself: no more sockets;"), "{said}");
     }
 }

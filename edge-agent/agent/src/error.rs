@@ -1,5 +1,6 @@
 //! Why an agent did not start, or stopped by itself.
 
+use std::any::Any;
 use std::path::Path;
 
 /// Each variant says what to do next.
@@ -27,7 +28,9 @@ pub enum Error {
     #[error("{0}")]
     Mqtt(String),
     /// A part ended although nobody asked it to: read its log, start again.
-    #[error("{part} stopped: {reason}")]
+    #[error(
+        "{part} stopped by itself: {reason}; everything that was accepted is kept, start the agent again"
+    )]
     Part {
         /// Which part.
         part: &'static str,
@@ -40,6 +43,13 @@ impl Error {
     pub(crate) fn place(what: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Place { what, path: path.display().to_string(), source }
     }
+}
+
+/// How a part ended that panicked, with its last words.
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a word"))
 }
 
 impl From<crate::broker::BindError> for Error {

@@ -4,6 +4,7 @@
 //! Everybody else holds a handle. Reads go through the same queue, copy what they need and are put into words by
 //! whoever asked, so that they hold up no writer for longer than the copy.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
@@ -11,10 +12,11 @@ use std::time::SystemTime;
 use device_model::{DeviceId, DeviceState, Timestamp};
 use device_twin::store::{Object, ObjectKey};
 use device_twin::{
-    Answer, Change, Command, Outcome, Rejected, SqliteStore, Store, StoreError, Twin,
+    Answer, Change, Command, Counters, Outcome, Rejected, SqliteStore, Store, StoreError, Twin,
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::error::panicked;
 use crate::feed::{Entry, Feed, Member, Origin};
 
 /// Commands that go into one transaction at most: enough to share a commit, few enough to answer soon.
@@ -42,6 +44,8 @@ pub(crate) struct Counts {
     pub(crate) online: usize,
     /// Desired values without a final acknowledgement.
     pub(crate) unsettled: usize,
+    /// What the rules did, dropped and refused since the start.
+    pub(crate) rules: Counters,
 }
 
 /// Why a command was not taken.
@@ -79,7 +83,7 @@ enum Request {
 #[derive(Debug)]
 pub(crate) struct Owner {
     thread: thread::JoinHandle<()>,
-    ended: oneshot::Receiver<Result<(), StoreError>>,
+    ended: oneshot::Receiver<Result<(), String>>,
     queue: mpsc::Sender<Request>,
 }
 
@@ -92,7 +96,12 @@ impl Twins {
         let thread = {
             let feed = feed.clone();
             let body = move || {
-                let result = own(core, requests, &feed);
+                // What it owned is not looked at again.
+                let owning = AssertUnwindSafe(|| own(core, requests, &feed));
+                let result = match catch_unwind(owning) {
+                    Ok(result) => result.map_err(|error| error.to_string()),
+                    Err(payload) => Err(panicked(&*payload)),
+                };
                 // Nobody waits any longer when the agent gave up before.
                 let _ = tell.send(result);
             };
@@ -205,7 +214,12 @@ impl Twins {
             let online = core.iter().filter(|twin| twin.state() == DeviceState::Online).count();
             let open =
                 |twin: &Twin| twin.properties().filter(|(_, state)| !state.settled()).count();
-            Counts { devices: core.iter().len(), online, unsettled: core.iter().map(open).sum() }
+            Counts {
+                devices: core.iter().len(),
+                online,
+                unsettled: core.iter().map(open).sum(),
+                rules: core.counters(),
+            }
         })
         .await
     }
@@ -233,8 +247,8 @@ impl Owner {
     pub(crate) async fn fault(&mut self) -> String {
         match (&mut self.ended).await {
             Ok(Ok(())) => "ended".into(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "panicked".into(),
+            Ok(Err(reason)) => reason,
+            Err(_) => "ended without a word".into(),
         }
     }
 
@@ -248,8 +262,8 @@ impl Owner {
         let joined = self.thread.join();
         match (result, joined) {
             (Ok(Ok(())), Ok(())) => Ok(()),
-            (Ok(Err(error)), _) => Err(error.to_string()),
-            _ => Err("panicked".into()),
+            (Ok(Err(reason)), _) => Err(reason),
+            _ => Err("ended without a word".into()),
         }
     }
 }
@@ -413,4 +427,22 @@ fn with_twins(mut entry: Entry, core: &Core) -> Entry {
         _ => {}
     }
     entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use device_twin::Settings;
+
+    #[tokio::test]
+    async fn a_panic_of_the_owner_is_told_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("twins.db")).unwrap();
+        let core = Core::open(store, Settings::default(), now()).unwrap();
+        let (twins, mut owner) = Twins::start(core, 4).unwrap();
+        let asked = twins.read(|_| -> () { panic!("out of {}", "luck") }).await;
+        assert_eq!(asked, Err(Unavailable::Stopped));
+        assert_eq!(owner.fault().await, "panicked: out of luck");
+        assert_eq!(twins.epoch().await, Err(Unavailable::Stopped));
+    }
 }

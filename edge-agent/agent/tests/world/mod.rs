@@ -89,6 +89,13 @@ impl World {
         Self { dir, config, addresses, stop, tasks }
     }
 
+    /// One over a folder that an agent left.
+    pub(crate) async fn over(dir: TempDir) -> Self {
+        let config = AgentConfig::within(dir.path());
+        let (addresses, stop, tasks) = run(config.clone()).await;
+        Self { dir, config, addresses, stop, tasks }
+    }
+
     /// Stops the agent; how long it took.
     pub(crate) async fn stop(&mut self) -> Duration {
         let start = tokio::time::Instant::now();
