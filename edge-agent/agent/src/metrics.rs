@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use device_twin::Counters;
+
 /// Counters since the start of the agent.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -32,9 +34,9 @@ pub(crate) struct Gauge {
 }
 
 impl Metrics {
-    /// Everything in Prometheus' text form, `gauges` beside the counters.
-    pub(crate) fn render(&self, gauges: &[Gauge]) -> String {
-        let counters = [
+    /// Everything in Prometheus' text form: what is counted here, what the rules of the twins counted, and `gauges`.
+    pub(crate) fn render(&self, rules: &Counters, gauges: &[Gauge]) -> String {
+        let own = [
             ("dmi_calls", "DMI calls served", &self.dmi_calls),
             ("dmi_values", "property values reported and committed", &self.dmi_values),
             (
@@ -48,21 +50,52 @@ impl Metrics {
             ("bus_gaps", "times the event bus skipped to the newest values", &self.bus_gaps),
             ("bus_spoofed", "messages that claimed to come from the cloud", &self.bus_spoofed),
         ];
-        let mut text = String::with_capacity(2048);
-        let mut line = |name: &str, help: &str, kind: &str, value: u64| {
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            // Writing into a String cannot fail.
-            let _ = write!(
-                text,
-                "# HELP edgetwin_{name}{suffix} {help}\n# TYPE edgetwin_{name}{suffix} {kind}\nedgetwin_{name}{suffix} {value}\n"
-            );
-        };
-        for (name, help, counter) in counters {
-            line(name, help, "counter", counter.load(Ordering::Relaxed));
+        let Counters { changes, unchanged, repeats, refused, conflicts, former_lives, .. } = *rules;
+        let twins = [
+            ("twin_changes", "committed changes of twins", changes),
+            ("twin_unchanged", "requests, and looks at the clock, that changed nothing", unchanged),
+            ("twin_repeats", "repeated requests answered from memory", repeats),
+            ("twin_refused", "requests and parts of reports that the rules refused", refused),
+            ("twin_conflicts", "requests with a version that was no longer true", conflicts),
+            ("twin_former_lives", "requests for a device that was made again since", former_lives),
+        ];
+        let dropped = [
+            ("stale_reading", rules.stale_readings),
+            ("stale_ack", rules.stale_acks),
+            ("stale_echo", rules.stale_echoes),
+        ];
+        let mut page = Page(String::with_capacity(4096));
+        for (name, help, counter) in own {
+            page.counter(name, help, &[("", counter.load(Ordering::Relaxed))]);
         }
+        for (name, help, count) in twins {
+            page.counter(name, help, &[("", count)]);
+        }
+        let help = "parts of reports that were dropped: older than what is known, or of another generation";
+        page.counter("twin_dropped", help, &dropped);
         for gauge in gauges {
-            line(gauge.name, gauge.help, "gauge", gauge.value);
+            page.family(gauge.name, gauge.help, "gauge", &[("", gauge.value)]);
         }
-        text
+        page.0
+    }
+}
+
+struct Page(String);
+
+impl Page {
+    fn counter(&mut self, name: &str, help: &str, samples: &[(&str, u64)]) {
+        self.family(&format!("{name}_total"), help, "counter", samples);
+    }
+
+    /// One value for each reason; a single one has none.
+    fn family(&mut self, name: &str, help: &str, kind: &str, samples: &[(&str, u64)]) {
+        // Writing into a String cannot fail.
+        let _ = write!(self.0, "# HELP edgetwin_{name} {help}\n# TYPE edgetwin_{name} {kind}\n");
+        for (reason, value) in samples {
+            let _ = match reason {
+                &"" => writeln!(self.0, "edgetwin_{name} {value}"),
+                reason => writeln!(self.0, "edgetwin_{name}{{reason=\"{reason}\"}} {value}"),
+            };
+        }
     }
 }

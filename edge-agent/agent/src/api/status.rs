@@ -52,6 +52,6 @@ pub(super) async fn metrics(
             value: number(context.faults.all().len()),
         },
     ];
-    let text = context.metrics.render(&gauges);
+    let text = context.metrics.render(&counted.rules, &gauges);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }
