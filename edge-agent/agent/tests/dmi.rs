@@ -106,6 +106,90 @@ async fn several_devices_in_one_call_are_applied_in_order_and_refused_one_by_one
     assert_eq!(refused.code(), Code::FailedPrecondition, "the lease is that of all");
 }
 
+/// A wrong type, an unknown device and a nil member, each alone in its call and beside other devices.
+#[tokio::test]
+async fn one_bad_report_names_its_field_and_touches_nothing_else() {
+    let world = World::with(&[("pump", ""), ("fan", ""), ("idle", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let twin = |property: &str, value: Option<&str>| Twin {
+        property_name: property.into(),
+        observed_desired: None,
+        reported: value
+            .map(|value| TwinProperty { value: value.into(), ..TwinProperty::default() }),
+    };
+    let report = |device: &str, twins: Option<Vec<Twin>>| ReportDeviceStatusRequest {
+        device_name: device.into(),
+        device_namespace: "demo".into(),
+        reported_device: twins
+            .map(|twins| dmi::proto::DeviceStatus { twins, ..dmi::proto::DeviceStatus::default() }),
+        ..ReportDeviceStatusRequest::default()
+    };
+    for device in ["pump", "fan", "idle"] {
+        mapper.report(device, &[("speed", "1", &[]), ("note", "old", &[])]).await.unwrap();
+    }
+    let idle = world.device("idle").await.unwrap();
+    let mut number = 0;
+    for (device, speed, code, field) in [
+        (
+            "pump",
+            Some(Some("fast")),
+            Code::InvalidArgument,
+            "reportedDevice.twins[1].reported.value = \"fast\"",
+        ),
+        ("pump", Some(None), Code::InvalidArgument, "reportedDevice.twins[1].reported"),
+        ("pump", None, Code::InvalidArgument, "reportedDevice"),
+        ("lost", Some(Some("2")), Code::NotFound, "deviceName"),
+    ] {
+        for several in [false, true] {
+            number += 1;
+            let note = format!("n{number}");
+            let twins = speed.map(|speed| {
+                vec![
+                    twin("note", Some(&note)),
+                    twin("speed", speed),
+                    twin("temperature", Some("7.5")),
+                ]
+            });
+            let bad = report(device, twins);
+            let request = if several {
+                let good = |speed: &str| report("fan", Some(vec![twin("speed", Some(speed))]));
+                let mut first = good("1000");
+                first.more = vec![bad, good(&number.to_string())];
+                first
+            } else {
+                bad
+            };
+            let request = mapper.request(request);
+            let refused = mapper.client.report_device_status(request).await.unwrap_err();
+            let said = refused.message();
+            let (code, start) = match several {
+                true => (Code::InvalidArgument, format!("demo/{device}: {field}")),
+                false => (code, field.to_owned()),
+            };
+            assert_eq!(refused.code(), code, "{said}");
+            assert!(said.starts_with(&start), "{start} is wanted: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+
+            let pump = world.device("pump").await.unwrap();
+            assert_eq!(reported(&pump, "speed").as_deref(), Some("1"), "{said}");
+            if device == "pump" && speed.is_some() {
+                assert_eq!(
+                    reported(&pump, "note"),
+                    Some(note),
+                    "what stands beside it counts: {said}"
+                );
+                assert_eq!(reported(&pump, "temperature").as_deref(), Some("7.5"));
+            } else {
+                assert_ne!(reported(&pump, "note"), Some(note), "{said}");
+            }
+            let fan = world.device("fan").await.unwrap();
+            let expected = if several { number } else { (number - 1).max(1) };
+            assert_eq!(reported(&fan, "speed"), Some(expected.to_string()), "{said}");
+            assert_eq!(world.device("idle").await.unwrap(), idle, "{said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn nil_members_and_unknown_devices_are_answered_with_the_field() {
     let world = World::with(&[("pump", "")]).await;
