@@ -130,33 +130,6 @@ async fn events_can_be_taken_up_where_they_were_left() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_answered_with_field_and_remedy() {
-    let world = World::with(&[("pump", "")]).await;
-    for (body, code, field) in [
-        ("{", 400, ""),
-        (r#"{"properties":{}}"#, 400, "properties"),
-        (r#"{"properties":{"speed":{"value":[1]}}}"#, 400, "properties.speed.value"),
-        (r#"{"properties":{"speed":{"value":"99999"}}}"#, 400, "properties.speed.value"),
-        (r#"{"properties":{"temperature":{"value":"1"}}}"#, 403, "properties.temperature.value"),
-        (r#"{"properties":{"colour":{"value":"1"}}}"#, 404, ""),
-        (r#"{"properties":{"speed":{"value":"1"}},"ifVersion":7}"#, 409, ""),
-    ] {
-        let (status, answer) = world.set("pump", "", body).await;
-        assert_eq!((status, answer["field"].as_str()), (code, Some(field)), "{body}: {answer}");
-        assert!(!answer["message"].as_str().unwrap().is_empty(), "{answer}");
-    }
-    let (status, answer) =
-        world.set("pump", "?wait=5", r#"{"properties":{"speed":{"value":"1"}}}"#).await;
-    assert_eq!((status, answer["field"].as_str()), (400, Some("wait")));
-    let (status, answer) =
-        world.set("pump", "?wait=50ms", r#"{"properties":{"speed":{"value":"1"}}}"#).await;
-    assert_eq!((status, &answer["timedOut"]), (200, &true.into()));
-    assert_eq!(world.device("lost").await.unwrap_err().code, 404);
-    assert_eq!(world.request(hyper::Method::GET, "/v2", "").await.0, 404);
-    assert_eq!(world.request(hyper::Method::DELETE, "/v1/devices", "").await.0, 405);
-}
-
-#[tokio::test]
 async fn a_second_agent_is_refused_and_a_dead_ones_sockets_are_taken() {
     let world = World::with(&[]).await;
     let error = edge_agent::Agent::bind(world.config.clone()).await.unwrap_err();

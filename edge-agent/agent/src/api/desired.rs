@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use device_model::{DeviceId, Generation};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use device_model::{Access, DeviceId, Generation};
 use device_twin::{Command, Desire, DesireProperty, Given, Rejected, Twin, Writer};
-use serde::Deserialize;
 use serde_json::Value as JsonValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::request::{self, Named, Parameters};
 use super::view::{AcceptedView, DesiredAnswer, DesiredPatch, ErrorView};
-use super::{Context, convert, device_id};
+use super::{Context, convert, unknown};
 use crate::config::Span;
 use crate::feed::Origin;
 use crate::refuse;
@@ -21,25 +22,27 @@ use crate::refuse;
 /// Longest time that a request may wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Options {
-    /// How long to wait for the final acknowledgement.
-    wait: Option<String>,
-}
-
 pub(super) async fn write(
     State(context): State<Context>,
-    Path((namespace, name)): Path<(String, String)>,
-    Query(options): Query<Options>,
-    body: Bytes,
+    Named(id): Named,
+    parameters: Parameters,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DesiredAnswer>, ErrorView> {
-    let id = device_id(&namespace, &name)?;
-    let wait = options.wait.as_deref().map(duration).transpose()?;
+    let parameters = parameters.only(&["wait"])?;
+    let wait = parameters.get("wait", duration, "write it with a unit, such as wait=5s")?;
+    let body = body.map_err(|rejection| request::unread(&rejection))?;
     let desire = desire(&id, &body)?;
+    let wanted: Vec<_> = desire.properties.iter().map(|one| one.property.clone()).collect();
     let events = context.twins.feed().subscribe();
     let mut results = context.twins.apply(vec![Command::Desire(desire)], Origin::Unasked).await?;
-    let result = results.pop().ok_or_else(|| super::unknown(&id))?;
-    let answer = result.map_err(|rejected| refused(&rejected))?;
+    let result = results.pop().ok_or_else(|| unknown(&id))?;
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(rejected) => {
+            let twin = context.twins.twin(&id).await?.ok_or_else(|| unknown(&id))?;
+            return Err(refused(&rejected, &twin, &wanted));
+        }
+    };
     let mut accepted: Vec<(String, Option<Generation>)> = Vec::new();
     for (name, generation) in answer.generations {
         accepted.push((name.to_string(), generation));
@@ -61,8 +64,7 @@ pub(super) async fn write(
 /// Reads the body; every fault names its place.
 fn desire(id: &DeviceId, body: &[u8]) -> Result<Desire, ErrorView> {
     let example = r#"send {"properties":{"speed":{"value":"1450"}}}"#;
-    let patch: DesiredPatch = serde_json::from_slice(body)
-        .map_err(|error| ErrorView::new(400, "", error.to_string(), example))?;
+    let patch: DesiredPatch = request::json(body, example)?;
     if patch.properties.is_empty() {
         return Err(ErrorView::new(400, "properties", "nothing is wanted", example));
     }
@@ -86,11 +88,9 @@ fn desire(id: &DeviceId, body: &[u8]) -> Result<Desire, ErrorView> {
     Ok(desire)
 }
 
-fn duration(text: &str) -> Result<Duration, ErrorView> {
-    let span: Result<Span, _> = serde_json::from_value(JsonValue::from(text));
-    span.map(|span| (*span).min(LONGEST_WAIT)).map_err(|error| {
-        ErrorView::new(400, "wait", error.to_string(), "write it with a unit, such as wait=5s")
-    })
+fn duration(text: &str) -> Option<Duration> {
+    let span: Span = serde_json::from_value(JsonValue::from(text)).ok()?;
+    Some((*span).min(LONGEST_WAIT))
 }
 
 /// Waits until each of `accepted` has its final acknowledgement or is replaced; the twin then, and whether the time
@@ -142,17 +142,48 @@ fn accepted_view(twin: Option<&Twin>, name: &str, generation: Option<Generation>
     AcceptedView { value: present.map(|desired| desired.value.to_string()), version, ack }
 }
 
-fn refused(rejected: &Rejected) -> ErrorView {
-    let field = refuse::property(rejected).map(|name| format!("properties.{name}.value"));
-    let remedy = match rejected {
-        Rejected::Conflict { .. } => "read the device again, then decide again",
-        Rejected::Invalid { .. } | Rejected::Several(_) => "correct the value",
-        _ => "",
+/// Why `twin` does not take what is `wanted`.
+fn refused(rejected: &Rejected, twin: &Twin, wanted: &[String]) -> ErrorView {
+    let value = |name: &str| format!("properties.{name}.value");
+    let named = refuse::property(rejected).map_or_else(|| "properties".into(), |name| value(&name));
+    let code = refuse::http_status(rejected);
+    let (field, message, remedy) = match rejected {
+        Rejected::Unknown { .. } => {
+            let unknown = wanted.iter().find(|name| twin.property(name).is_none());
+            let field = unknown.map_or_else(|| named, |name| format!("properties.{name}"));
+            let names = writable(twin);
+            (
+                field,
+                rejected.to_string(),
+                format!("write one of those that can be written: {names}"),
+            )
+        }
+        Rejected::ReadOnly { .. } => {
+            let remedy = format!("write one of those that can be written: {}", writable(twin));
+            (named, rejected.to_string(), remedy)
+        }
+        Rejected::Conflict { expected, current } => {
+            let versions = current.properties.iter().map(|(name, state)| {
+                let version = state.desired.as_ref().map_or(0, |desired| desired.generation.0);
+                format!("{name} is at version {version}, not {expected}")
+            });
+            let message = versions.collect::<Vec<_>>().join("; ");
+            ("ifVersion".into(), message, "read the device again, then decide again".into())
+        }
+        Rejected::Invalid { .. } | Rejected::Several(_) => {
+            (named, rejected.to_string(), "correct the value".into())
+        }
+        Rejected::TooLarge { .. } => (named, rejected.to_string(), "send a shorter value".into()),
+        Rejected::NotOwner { .. } => (named, rejected.to_string(), "write it there".into()),
+        Rejected::Stale { .. } | Rejected::FormerLife { .. } | Rejected::Exhausted(_) => {
+            (named, rejected.to_string(), "read the device again, then decide again".into())
+        }
     };
-    ErrorView::new(
-        refuse::http_status(rejected),
-        field.unwrap_or_default(),
-        rejected.to_string(),
-        remedy,
-    )
+    ErrorView::new(code, field, message, remedy)
+}
+
+/// The properties that take wishes, by name.
+fn writable(twin: &Twin) -> String {
+    let names = twin.properties().filter(|(property, _)| property.access == Access::ReadWrite);
+    names.map(|(property, _)| property.name.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as SseEvent, KeepAlive};
 use futures::{Stream, StreamExt, stream};
-use serde::Deserialize;
 use tokio::sync::watch;
 
+use super::request::Parameters;
 use super::view::{ErrorView, Event};
 use super::{Context, convert};
 use crate::feed::Missed;
@@ -21,15 +21,6 @@ use crate::twins::{Unavailable, now};
 const CHUNK: usize = 64;
 /// A silent stream says so this often, so that a dead peer is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Options {
-    /// Number of the last event that the client has.
-    since: Option<u64>,
-    /// Whether to tell the present state first.
-    #[serde(default)]
-    snapshot: bool,
-}
 
 /// A client's place in the feed.
 struct Place {
@@ -43,16 +34,21 @@ struct Place {
 /// the present state of every device.
 pub(super) async fn stream(
     State(context): State<Context>,
-    Query(options): Query<Options>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, ErrorView> {
+    let parameters = parameters.only(&["since", "snapshot"])?;
+    let number = |text: &str| text.parse::<u64>().ok();
+    let since = parameters.get("since", number, "write the id of an event, a whole number")?;
+    let truth = |text: &str| text.parse::<bool>().ok();
+    let snapshot = parameters.get("snapshot", truth, "write snapshot=true or snapshot=false")?;
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let newest = context.twins.feed().subscribe();
-    let since = options.since.or(resumed);
+    let since = since.or(resumed);
     let cursor = since.unwrap_or_else(|| context.twins.feed().newest());
     let stop = context.stop.clone();
     let mut place = Place { context, newest, cursor, waiting: VecDeque::new() };
-    if options.snapshot {
+    if snapshot.unwrap_or_default() {
         place.snapshot().await?;
     }
     let events = stream::unfold(place, |mut place| async move {

@@ -3,12 +3,13 @@
 mod convert;
 mod desired;
 mod events;
+mod request;
 mod status;
 pub mod view;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
@@ -23,6 +24,7 @@ use crate::mappers::Mappers;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::twins::{Twins, Unavailable};
+use request::{Named, Parameters};
 use view::{DeviceView, ErrorView};
 
 /// What the API reads and writes.
@@ -49,6 +51,7 @@ pub(crate) async fn serve(socket: Socket, context: Context) -> std::io::Result<(
         .route("/metrics", get(status::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(request::BODY_LIMIT))
         .with_state(context);
     let (listener, _place) = socket.into_parts();
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
@@ -71,37 +74,44 @@ impl Serialize for Views {
     }
 }
 
-async fn devices(State(context): State<Context>) -> Result<Json<Devices>, ErrorView> {
+async fn devices(
+    State(context): State<Context>,
+    parameters: Parameters,
+) -> Result<Json<Devices>, ErrorView> {
+    parameters.only(&[])?;
     let twins = context.twins.twins().await?;
     Ok(Json(Devices { devices: Views { context, twins } }))
 }
 
 async fn device(
     State(context): State<Context>,
-    Path((namespace, name)): Path<(String, String)>,
+    Named(id): Named,
+    parameters: Parameters,
 ) -> Result<Json<DeviceView>, ErrorView> {
-    let id = device_id(&namespace, &name)?;
+    parameters.only(&[])?;
     let twin = context.twins.twin(&id).await?.ok_or_else(|| unknown(&id))?;
     Ok(Json(context.view(&twin)))
 }
 
 async fn no_such_path(request: Request) -> ErrorView {
     let message = format!("{} is no path of this API", request.uri().path());
-    ErrorView::new(404, "", message, "ask for /v1/devices, /v1/events, /readyz or /metrics")
+    ErrorView::new(404, "path", message, "ask for /v1/devices, /v1/events, /readyz or /metrics")
 }
 
 async fn no_such_method(request: Request) -> ErrorView {
-    let message = format!("{} does not go with {}", request.method(), request.uri().path());
-    ErrorView::new(405, "", message, "read with GET; write desired values with PATCH …/desired")
-}
-
-fn device_id(namespace: &str, name: &str) -> Result<DeviceId, ErrorView> {
-    DeviceId::new(namespace, name).map_err(|error| ErrorView::new(400, "", error.to_string(), ""))
+    let path = request.uri().path();
+    let message = format!("{} does not go with {path}", request.method());
+    let remedy = if path.ends_with("/desired") {
+        "write desired values with PATCH; read them with GET /v1/devices/NAMESPACE/NAME"
+    } else {
+        "read with GET; write desired values with PATCH /v1/devices/NAMESPACE/NAME/desired"
+    };
+    ErrorView::new(405, "method", message, remedy)
 }
 
 fn unknown(id: &DeviceId) -> ErrorView {
     let message = format!("device {id} is not known here");
-    ErrorView::new(404, "", message, "see /v1/devices for what is, or add its manifest")
+    ErrorView::new(404, "path", message, "see /v1/devices for what is, or add its manifest")
 }
 
 impl ErrorView {
@@ -118,7 +128,11 @@ impl ErrorView {
 
 impl From<Unavailable> for ErrorView {
     fn from(error: Unavailable) -> Self {
-        Self::new(503, "", error.to_string(), "")
+        let remedy = match error {
+            Unavailable::Full => "send it again in a moment",
+            Unavailable::Stopped => "send it again when the agent is back",
+        };
+        Self::new(503, "", error.to_string(), remedy)
     }
 }
 

@@ -1,0 +1,145 @@
+//! What the local API answers to those who ask wrongly, and what it counts.
+
+mod world;
+
+use hyper::Method;
+use serde_json::{Value as Json, json};
+use world::World;
+use world::mapper::FakeMapper;
+
+/// Asks; the answer is an error with all four parts, and its field is the one at fault.
+async fn refused(
+    world: &World,
+    (method, path, body): (Method, &str, &str),
+    code: u16,
+    field: &str,
+) -> Json {
+    let asked = format!("{method} {path} {}", &body[..body.len().min(80)]);
+    let (status, answer) = world.request(method, path, body).await;
+    let answer: Json =
+        serde_json::from_slice(&answer).unwrap_or_else(|_| panic!("{asked}: {status} {answer:?}"));
+    assert_eq!((status, &answer["code"]), (code, &json!(code)), "{asked}: {answer}");
+    assert_eq!(answer["field"], field, "{asked}: {answer}");
+    for part in ["message", "remedy"] {
+        assert!(!answer[part].as_str().unwrap().is_empty(), "{asked}: {answer}");
+    }
+    answer
+}
+
+#[tokio::test]
+async fn wrong_wishes_are_answered_with_field_and_remedy() {
+    let world = World::with(&[("pump", "")]).await;
+    let large = format!(r#"{{"properties":{{"note":{{"value":"{}"}}}}}}"#, "x".repeat(1 << 20));
+    for (body, code, field) in [
+        ("", 400, "body"),
+        ("{", 400, "body"),
+        ("speed=1", 400, "body"),
+        ("[]", 400, "body"),
+        (r#"{"properties":{"speed":{"value":"1"}}} and"#, 400, "body"),
+        (&large, 413, "body"),
+        (r#"{"propertees":{}}"#, 400, "propertees"),
+        (r#"{"properties":{}}"#, 400, "properties"),
+        (r#"{"properties":["speed"]}"#, 400, "properties"),
+        (r#"{"properties":{"speed":1450}}"#, 400, "properties.speed"),
+        (r#"{"properties":{"speed":{"valeu":"1"}}}"#, 400, "properties.speed.valeu"),
+        (r#"{"properties":{"speed":{"value":[1]}}}"#, 400, "properties.speed.value"),
+        (r#"{"properties":{"speed":{"value":"fast"}}}"#, 400, "properties.speed.value"),
+        (r#"{"properties":{"speed":{"value":"99999"}}}"#, 400, "properties.speed.value"),
+        (r#"{"properties":{"temperature":{"value":"1"}}}"#, 403, "properties.temperature.value"),
+        (r#"{"properties":{"colour":{"value":"1"}}}"#, 404, "properties.colour"),
+        (r#"{"properties":{"speed":{"value":"1"}},"ifVersion":"7"}"#, 400, "ifVersion"),
+        (r#"{"properties":{"speed":{"value":"1"}},"ifVersion":7}"#, 409, "ifVersion"),
+    ] {
+        let asked = (Method::PATCH, "/v1/devices/demo/pump/desired", body);
+        refused(&world, asked, code, field).await;
+    }
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!((pump.rev, &pump.property("speed").unwrap().desired), (1, &None));
+
+    let colour = r#"{"properties":{"colour":{"value":"1"}}}"#;
+    let asked = (Method::PATCH, "/v1/devices/demo/pump/desired", colour);
+    let answer = refused(&world, asked, 404, "properties.colour").await;
+    assert_eq!(answer["remedy"], "write one of those that can be written: speed, note");
+    let version = r#"{"properties":{"speed":{"value":"1"}},"ifVersion":7}"#;
+    let asked = (Method::PATCH, "/v1/devices/demo/pump/desired", version);
+    let answer = refused(&world, asked, 409, "ifVersion").await;
+    assert_eq!(answer["message"], "speed is at version 0, not 7");
+}
+
+#[tokio::test]
+async fn wrong_paths_methods_and_parameters_are_answered_with_field_and_remedy() {
+    let world = World::with(&[("pump", "")]).await;
+    let wish = r#"{"properties":{"speed":{"value":"1"}}}"#;
+    let pump = "/v1/devices/demo/pump";
+    for (method, path, code, field) in [
+        (Method::GET, "/v2".to_owned(), 404, "path"),
+        (Method::GET, "/v1/devices/demo".into(), 404, "path"),
+        (Method::GET, "/v1/devices/demo/lost".into(), 404, "path"),
+        (Method::GET, "/v1/devices/demo/PUMP".into(), 400, "path"),
+        (Method::GET, "/v1/devices/demo/%ff".into(), 400, "path"),
+        (Method::DELETE, "/v1/devices".into(), 405, "method"),
+        (Method::PUT, format!("{pump}/desired"), 405, "method"),
+        (Method::GET, format!("{pump}/desired"), 405, "method"),
+        (Method::POST, "/v1/events".into(), 405, "method"),
+        (Method::PATCH, "/v1/devices/demo/lost/desired".into(), 404, "path"),
+        (Method::PATCH, format!("{pump}/desired?wait=5"), 400, "wait"),
+        (Method::PATCH, format!("{pump}/desired?wiat=5s"), 400, "wiat"),
+        (Method::GET, "/v1/devices?namespace=demo".into(), 400, "namespace"),
+        (Method::GET, format!("{pump}?verbose"), 400, "verbose"),
+        (Method::GET, "/v1/events?since=yesterday".into(), 400, "since"),
+        (Method::GET, "/v1/events?snapshot=yes".into(), 400, "snapshot"),
+        (Method::GET, "/v1/events?from=1".into(), 400, "from"),
+    ] {
+        refused(&world, (method, &path, wish), code, field).await;
+    }
+    let (status, answer) = world.set("pump", "?wait=50ms", wish).await;
+    assert_eq!((status, &answer["timedOut"]), (200, &true.into()));
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_refused_and_dropped_by_reason() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    mapper.report("pump", &[("speed", "5", &[("timestamp", "2000")])]).await.unwrap();
+    mapper.report("pump", &[("speed", "6", &[("timestamp", "1000")])]).await.unwrap();
+    let ack = [("ackCode", "209"), ("ackVersion", "9"), ("ackOnly", "true")];
+    mapper.report("pump", &[("speed", "", &ack)]).await.unwrap();
+    let conflict = r#"{"properties":{"speed":{"value":"1"}},"ifVersion":7}"#;
+    assert_eq!(world.set("pump", "", conflict).await.0, 409);
+    let range = r#"{"properties":{"speed":{"value":"99999"}}}"#;
+    assert_eq!(world.set("pump", "", range).await.0, 400);
+
+    let (status, text) = world.request(Method::GET, "/metrics", "").await;
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert_eq!(status, 200);
+    for line in [
+        r#"edgetwin_twin_dropped_total{reason="stale_reading"} 1"#,
+        r#"edgetwin_twin_dropped_total{reason="stale_ack"} 1"#,
+        r#"edgetwin_twin_dropped_total{reason="stale_echo"} 0"#,
+        "edgetwin_twin_conflicts_total 1",
+        "edgetwin_twin_refused_total 2",
+        "edgetwin_twin_repeats_total 0",
+        "edgetwin_dmi_calls_total 4",
+        "edgetwin_devices 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    // Each family is explained, once, right before its values.
+    let mut families = std::collections::BTreeSet::new();
+    let mut lines = text.lines().peekable();
+    while let Some(help) = lines.next() {
+        let (name, words) = help.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
+        assert!(words.len() > 10 && families.insert(name), "{help}");
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        assert_eq!(lines.next(), Some(format!("# TYPE {name} {kind}").as_str()));
+        let mut values = 0;
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(sample.split('{').next(), Some(name), "{line}");
+            value.parse::<u64>().unwrap();
+            values += 1;
+        }
+        assert!(values > 0, "{help}");
+    }
+    assert!(families.len() > 15, "{families:?}");
+}
