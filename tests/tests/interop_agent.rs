@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use device_model::DeviceState;
 use e2e::foreign_mapper::{ForeignMapper, Stack};
 use e2e::mosquitto::{Subscriber, publish};
-use e2e::world::{Machine, World, good};
+use e2e::world::{Machine, PATIENCE, World, good};
 use serde_json::{Value as Json, json};
 
 /// A device of another protocol, whose mapper is not here.
@@ -91,6 +91,7 @@ async fn registers_reports_and_is_updated(stack: Stack) -> Result<()> {
     reports(&mut site).await?;
     is_told_what_is_desired(&mut site).await?;
     is_told_of_devices_that_come_and_go(&mut site).await?;
+    is_found_again_after_a_restart_of_the_agent(&mut site).await?;
     is_refused_what_is_wrong_and_nothing_else(&mut site).await?;
     site.world.stop().await
 }
@@ -170,6 +171,41 @@ async fn is_told_of_devices_that_come_and_go(site: &mut Site) -> Result<()> {
     assert_eq!(call, "RemoveDevice");
     assert_eq!(request, json!({ "deviceName": "lift", "deviceNamespace": "test" }));
     site.refused("lift", &[twin("height", "3")], "NOTFOUND", "test/lift").await
+}
+
+/// It registered once, at its start, and does not notice that the agent was away.
+async fn is_found_again_after_a_restart_of_the_agent(site: &mut Site) -> Result<()> {
+    site.world.set("pump", "setpoint", "460", "1ms").await?;
+    assert_eq!(site.mapper.called().await?.0, "UpdateDevice");
+    // That it was told is noted when it is told of something else.
+    site.world.apply_text("lift", LIFT)?;
+    assert_eq!(site.mapper.called().await?.0, "RegisterDevice");
+    site.world.stop_agent().await?;
+    site.world.remove("lift")?;
+    site.world.start_agent().await?;
+
+    let (call, request) = site.mapper.called().await?;
+    assert_eq!((call.as_str(), &request["deviceName"]), ("RemoveDevice", &json!("lift")));
+    let pump = site.world.device("pump").await?;
+    assert_eq!(pump.mapper.as_deref(), site.world.device("fan").await?.mapper.as_deref());
+    assert!(pump.mapper.is_some());
+    // Its connection breaks with the agent, and grpc takes a second to make another.
+    let end = std::time::Instant::now() + PATIENCE;
+    while site.accepted("pump", &[twin("level", "43")]).await.is_err() {
+        ensure!(std::time::Instant::now() < end, "its reports do not get through");
+    }
+    site.accepted("pump", &[twin("level", "42")]).await?;
+
+    site.world.set("pump", "setpoint", "470", "1ms").await?;
+    assert_eq!(site.mapper.called().await?.0, "CreateDeviceModel");
+    let (call, request) = site.mapper.called().await?;
+    assert_eq!((call.as_str(), &request["device"]["name"]), ("UpdateDevice", &json!("pump")));
+    let desired = &property(&request["device"], "setpoint")?["desired"];
+    assert_eq!((&desired["value"], &desired["metadata"]["version"]), (&json!("470"), &json!("3")));
+    assert_eq!(site.mapper.unread("called"), 0, "nothing else had changed");
+    let state = json!({ "deviceName": "pump", "deviceNamespace": "test", "state": "online" });
+    assert_eq!(site.mapper.call("ReportDeviceStates", &state, 1).await?["code"], "OK");
+    Ok(())
 }
 
 async fn is_refused_what_is_wrong_and_nothing_else(site: &mut Site) -> Result<()> {
