@@ -30,7 +30,6 @@ use crate::leases::{Denied, Leases, MapperName};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
 
-use registration::Registration;
 use resume::Former;
 pub(crate) use worker::{Told, ToldDevice, message};
 
@@ -211,39 +210,6 @@ impl Mappers {
         );
         let start = Start { info, number, dirty, stop, told: Told::default() };
         Ok(Pending { start, devices, token })
-    }
-
-    /// Takes mappers of an earlier run as registered, with the devices that they had. Others that had a mapper then,
-    /// which are among `former`, wait for it.
-    fn resume(&self, present: Vec<Registration>, former: &HashSet<DeviceId>) -> Vec<Start> {
-        if present.is_empty() {
-            return Vec::new();
-        }
-        let devices = self.catalogue.devices();
-        let mut registry = self.registry();
-        let mut starts = Vec::with_capacity(present.len());
-        for Registration { info, noted } in present {
-            let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
-            let (number, dirty, stop) = registry.enter(&info, &token);
-            let had = devices.iter().filter(|device| noted.contains_key(&device.id));
-            for device in had {
-                registry.leases.entrust(&device.id, &device.protocol, &info.name);
-            }
-            info!(
-                mapper = %info.name, protocol = info.protocol, devices = noted.len(),
-                socket = %info.address.display(), "mapper of the run before is there"
-            );
-            dirty.mark_all();
-            let told = Told { noted: Some(noted), ..Told::default() };
-            starts.push(Start { info, number, dirty, stop, told });
-        }
-        let Registry { leases, mappers, .. } = &mut *registry;
-        for device in devices.iter().filter(|device| !former.contains(&device.id)) {
-            if let Some(owner) = leases.assign(&device.id, &device.protocol) {
-                mappers[&owner].dirty.mark(&device.id);
-            }
-        }
-        starts
     }
 
     /// Begins to keep a registered mapper up to date. `told` is what the answer to its registration holds.

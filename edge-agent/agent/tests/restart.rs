@@ -1,5 +1,7 @@
 //! Mappers that never notice that the agent restarted.
 
+#![allow(clippy::unwrap_used, reason = "a test helper fails like a test")]
+
 mod world;
 
 use std::sync::atomic::Ordering;

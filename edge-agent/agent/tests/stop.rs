@@ -1,5 +1,7 @@
 //! The end of an agent that is busy, and of one that cannot go on.
 
+#![allow(clippy::unwrap_used, reason = "a test helper fails like a test")]
+
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -180,7 +182,7 @@ fn signal(process: &Child, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_ends_the_program_with_0_in_two_seconds() {
     let program = Program::start(folder(), "").await;
-    let client = dmi::connect::manager(&program.dmi(), Duration::from_secs(10));
+    let client = dmi::connect::manager(program.dmi(), Duration::from_secs(10));
     let load = Load::start(&client, &DEVICES);
     load.flows(100).await;
     let begin = Instant::now();
@@ -198,7 +200,7 @@ async fn sigterm_under_load_ends_the_program_with_0_in_two_seconds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_fails_ends_the_program_with_1_and_a_message() {
     let program = Program::start(folder(), "trap '' XFSZ; ulimit -f 1024;").await;
-    let mut client = dmi::connect::manager(&program.dmi(), Duration::from_secs(10));
+    let mut client = dmi::connect::manager(program.dmi(), Duration::from_secs(10));
     let filling = async {
         let mut number = 0_u64;
         while client.report_device_status(note("d0", format!("{number:0>500}"))).await.is_ok() {

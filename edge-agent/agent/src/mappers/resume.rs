@@ -1,6 +1,7 @@
 //! Mappers of an earlier run that are there still, and those that may yet open their socket.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use device_model::DeviceId;
@@ -9,7 +10,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use super::registration::{self, Registration};
-use super::{Mappers, OPENING, Start, answers};
+use super::{Mappers, OPENING, Registry, Start, Told, answers};
 use crate::twins::Unavailable;
 
 /// What an earlier run left.
@@ -70,5 +71,40 @@ impl Former {
     /// From now on devices are given to whoever is there.
     pub(super) fn release(&mut self) {
         self.devices = HashSet::new();
+    }
+}
+
+impl Mappers {
+    /// Takes mappers of an earlier run as registered, with the devices that they had. Others that had a mapper then,
+    /// which are among `former`, wait for it.
+    fn resume(&self, present: Vec<Registration>, former: &HashSet<DeviceId>) -> Vec<Start> {
+        if present.is_empty() {
+            return Vec::new();
+        }
+        let devices = self.catalogue.devices();
+        let mut registry = self.registry();
+        let mut starts = Vec::with_capacity(present.len());
+        for Registration { info, noted } in present {
+            let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+            let (number, dirty, stop) = registry.enter(&info, &token);
+            let had = devices.iter().filter(|device| noted.contains_key(&device.id));
+            for device in had {
+                registry.leases.entrust(&device.id, &device.protocol, &info.name);
+            }
+            info!(
+                mapper = %info.name, protocol = info.protocol, devices = noted.len(),
+                socket = %info.address.display(), "mapper of the run before is there"
+            );
+            dirty.mark_all();
+            let told = Told { noted: Some(noted), ..Told::default() };
+            starts.push(Start { info, number, dirty, stop, told });
+        }
+        let Registry { leases, mappers, .. } = &mut *registry;
+        for device in devices.iter().filter(|device| !former.contains(&device.id)) {
+            if let Some(owner) = leases.assign(&device.id, &device.protocol) {
+                mappers[&owner].dirty.mark(&device.id);
+            }
+        }
+        starts
     }
 }
