@@ -62,6 +62,15 @@ async fn wrong_wishes_are_answered_with_field_and_remedy() {
     let asked = (Method::PATCH, "/v1/devices/demo/pump/desired", colour);
     let answer = refused(&world, asked, 404, "properties.colour").await;
     assert_eq!(answer["remedy"], "write one of those that can be written: speed, note");
+    let both = r#"{"properties":{"colour":{"value":"1"},"speed":{"value":"99999"}}}"#;
+    let asked = (Method::PATCH, "/v1/devices/demo/pump/desired", both);
+    let answer = refused(&world, asked, 404, "properties.colour").await;
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("colour") && message.contains("99999"), "{message}");
+    let bare = (Method::PATCH, "/v1/devices/demo/pump/desired", r#"{"properties":{"speed":1450}}"#);
+    let answer = refused(&world, bare, 400, "properties.speed").await;
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("expected an object with `value`"), "{message}");
     let version = r#"{"properties":{"speed":{"value":"1"}},"ifVersion":7}"#;
     let asked = (Method::PATCH, "/v1/devices/demo/pump/desired", version);
     let answer = refused(&world, asked, 409, "ifVersion").await;

@@ -170,6 +170,12 @@ fn refused(rejected: &Rejected, twin: &Twin, wanted: &[String]) -> ErrorView {
             let message = versions.collect::<Vec<_>>().join("; ");
             ("ifVersion".into(), message, "read the device again, then decide again".into())
         }
+        Rejected::Several(parts) if let [first, ..] = parts.as_slice() => {
+            // Where the first is, what all of them are.
+            let wanted = std::slice::from_ref(&first.property);
+            let ErrorView { field, remedy, .. } = refused(&first.reason, twin, wanted);
+            (field, rejected.to_string(), remedy)
+        }
         Rejected::Invalid { .. } | Rejected::Several(_) => {
             (named, rejected.to_string(), "correct the value".into())
         }

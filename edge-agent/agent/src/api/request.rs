@@ -89,6 +89,9 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8], remedy: &str) -> Result<T, 
     let wrong = |field: &str, error: &serde_json::Error| {
         ErrorView::new(400, field, error.to_string(), remedy)
     };
+    if body.is_empty() {
+        return Err(ErrorView::new(400, "body", "the body is empty", remedy));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

@@ -153,7 +153,7 @@ pub struct ReportedView {
 
 /// Body of `PATCH /v1/devices/{namespace}/{name}/desired`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `properties`")]
 pub struct DesiredPatch {
     /// What to write, by property.
     pub properties: BTreeMap<String, DesiredValue>,
@@ -164,7 +164,7 @@ pub struct DesiredPatch {
 
 /// One value of a [`DesiredPatch`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `value`")]
 pub struct DesiredValue {
     /// Text, number or truth; `null` withdraws the wish.
     pub value: serde_json::Value,
