@@ -170,15 +170,16 @@ fn refused(rejected: &Rejected, twin: &Twin, wanted: &[String]) -> ErrorView {
             let message = versions.collect::<Vec<_>>().join("; ");
             ("ifVersion".into(), message, "read the device again, then decide again".into())
         }
-        Rejected::Several(parts) if let [first, ..] = parts.as_slice() => {
+        Rejected::Several(parts) => match parts.first() {
             // Where the first is, what all of them are.
-            let wanted = std::slice::from_ref(&first.property);
-            let ErrorView { field, remedy, .. } = refused(&first.reason, twin, wanted);
-            (field, rejected.to_string(), remedy)
-        }
-        Rejected::Invalid { .. } | Rejected::Several(_) => {
-            (named, rejected.to_string(), "correct the value".into())
-        }
+            Some(first) => {
+                let wanted = std::slice::from_ref(&first.property);
+                let ErrorView { field, remedy, .. } = refused(&first.reason, twin, wanted);
+                (field, rejected.to_string(), remedy)
+            }
+            None => (named, rejected.to_string(), "correct the values".into()),
+        },
+        Rejected::Invalid { .. } => (named, rejected.to_string(), "correct the value".into()),
         Rejected::TooLarge { .. } => (named, rejected.to_string(), "send a shorter value".into()),
         Rejected::NotOwner { .. } => (named, rejected.to_string(), "write it there".into()),
         Rejected::Stale { .. } | Rejected::FormerLife { .. } | Rejected::Exhausted(_) => {
