@@ -10,7 +10,7 @@ use std::time::Duration;
 use device_twin::{Settings, SqliteStore, Store};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::api::{self, Context};
 use crate::broker::Embedded;
@@ -265,7 +265,7 @@ impl Parts {
                 (id, Err(error.try_into_panic().map_or_else(cancelled, |why| panicked(&*why))))
             }
         };
-        Some((self.names.get(&id).copied().unwrap_or("a part"), result))
+        Some((self.names.remove(&id).unwrap_or("a part"), result))
     }
 
     /// Waits for a part to end by itself.
@@ -293,7 +293,10 @@ impl Parts {
         match tokio::time::timeout(GRACE, all).await {
             Ok(result) => result,
             // Whoever still talks is left; nothing that was answered depends on it.
-            Err(_) => Ok(()),
+            Err(_) => {
+                warn!(parts = ?self.names.values(), "left behind: they did not stop in time");
+                Ok(())
+            }
         }
     }
 }

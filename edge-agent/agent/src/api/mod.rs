@@ -8,6 +8,7 @@ mod status;
 pub mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
@@ -26,6 +27,9 @@ use crate::socket::Socket;
 use crate::twins::{Twins, Unavailable};
 use request::{Named, Parameters};
 use view::{DeviceView, ErrorView};
+
+/// How long answers that are under way may take when the agent stops.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What the API reads and writes.
 #[derive(Clone, Debug)]
@@ -54,7 +58,17 @@ pub(crate) async fn serve(socket: Socket, context: Context) -> std::io::Result<(
         .layer(DefaultBodyLimit::max(request::BODY_LIMIT))
         .with_state(context);
     let (listener, _place) = socket.into_parts();
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+    let stopped = stop.clone().cancelled_owned();
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped);
+    let out_of_patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    // Somebody who asks for events and does not read them would hold a graceful end for ever.
+    tokio::select! {
+        served = serving => served,
+        () = out_of_patience => Ok(()),
+    }
 }
 
 /// A [`view::DeviceList`], put into words device by device: all views at once take many times the answer's memory.
