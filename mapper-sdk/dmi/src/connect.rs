@@ -19,9 +19,10 @@ use tonic::{Request, Response, Status};
 use tonic_prost::{ProstCodec, ProstDecoder};
 
 use crate::MESSAGE_LIMIT;
-use crate::convert::EncodedReport;
+use crate::convert::{EncodedReport, Registered};
 use crate::proto::{
-    DeviceManagerServiceClient, DeviceMapperServiceClient, ReportDeviceStatusResponse,
+    DeviceManagerServiceClient, DeviceMapperServiceClient, MapperRegisterRequest,
+    ReportDeviceStatusResponse,
 };
 
 /// A channel to the server on the socket `path`. A call that takes longer than `timeout` ends with `CANCELLED`
@@ -50,6 +51,20 @@ pub fn manager(path: impl AsRef<Path>, timeout: Duration) -> DeviceManagerServic
 pub fn mapper(path: impl AsRef<Path>, timeout: Duration) -> DeviceMapperServiceClient<Channel> {
     DeviceMapperServiceClient::new(channel(path.as_ref(), timeout))
         .max_decoding_message_size(MESSAGE_LIMIT)
+}
+
+/// Calls `MapperRegister` of the agent behind `channel`.
+///
+/// # Errors
+/// The agent's refusal, or what befell the call.
+pub async fn register(
+    channel: Channel,
+    request: Request<MapperRegisterRequest>,
+) -> Result<Response<Registered>, Status> {
+    const PATH: &str = "/v1beta1.DeviceManagerService/MapperRegister";
+    let mut client = Grpc::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    client.unary(request, PathAndQuery::from_static(PATH), ProstCodec::default()).await
 }
 
 /// Calls `ReportDeviceStatus` of the agent behind `channel`.

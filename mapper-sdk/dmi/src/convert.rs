@@ -3,7 +3,7 @@
 //! | downwards (agent → mapper) | upwards (mapper → agent) |
 //! |---|---|
 //! | [`device_to_proto`], [`model_to_proto`] | [`EncodedReport`] |
-//! | [`instance_from_proto`], [`model_from_proto`], [`DesiredWords`] | [`report_device`], [`report_from_proto`] |
+//! | [`Registered`], [`instance_from_proto`], [`model_from_proto`], [`DesiredWords`] | [`report_device`], [`report_from_proto`] |
 //!
 //! What DMI has no field for travels as words in the metadata maps of a twin (see [`words`]); older peers pass
 //! over them.
@@ -18,6 +18,7 @@ mod encode;
 mod instance;
 mod model;
 mod push;
+mod registered;
 mod report;
 mod scalar;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use encode::{EncodedReport, TwinRef};
 pub use instance::instance_from_proto;
 pub use model::{model_from_proto, model_to_proto};
 pub use push::{push_method_from_proto, push_method_to_proto};
+pub use registered::{Registered, Unreadable};
 pub use report::{Report, TwinReport, report_device, report_from_proto};
 pub use scalar::{scalar_from_any, scalar_to_any};
 

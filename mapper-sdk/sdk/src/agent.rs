@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmi::convert::{EncodedReport, Peer};
+use dmi::convert::{EncodedReport, Peer, Registered};
 use dmi::proto::{
-    DeviceManagerServiceClient, MapperInfo, MapperRegisterRequest, MapperRegisterResponse,
-    ReportDeviceStatesRequest,
+    DeviceManagerServiceClient, MapperInfo, MapperRegisterRequest, ReportDeviceStatesRequest,
 };
 use dmi::{MESSAGE_LIMIT, headers};
 use tokio::time::Instant;
@@ -91,11 +90,12 @@ impl Agent {
     pub(crate) async fn register(
         &self,
         info: MapperInfo,
-    ) -> Result<(MapperRegisterResponse, MetadataMap), Status> {
+    ) -> Result<(Registered, MetadataMap), Status> {
         let mut request =
             Request::new(MapperRegisterRequest { with_data: true, mapper: Some(info) });
         dress(request.metadata_mut(), None);
-        let (metadata, message, _) = self.client().mapper_register(request).await?.into_parts();
+        let answer = dmi::connect::register(self.channel.clone(), request).await?;
+        let (metadata, message, _) = answer.into_parts();
         self.renewed();
         Ok((message, metadata))
     }

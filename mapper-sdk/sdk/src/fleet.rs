@@ -1,6 +1,6 @@
 //! All devices of a mapper and the wires they hang on.
 //!
-//! It keeps what the agent gave (models and instances), resolves it, and tells each wire's task only what changed:
+//! It resolves what the agent gave against its models, and tells each wire's task only what changed:
 //! a new desired value is a command, a new visitor or cycle plans this one device anew, a new endpoint moves it. A
 //! description that does not resolve leaves the one before in force.
 
@@ -17,7 +17,8 @@ use device_model::{
     Device, DeviceId, DeviceInstance, DeviceModel, DeviceState, Problem, Problems, QualityCode,
     Reading,
 };
-use tokio::sync::{mpsc, oneshot};
+use dmi::convert::{Registered, Unreadable};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -37,10 +38,7 @@ use lines::Lines;
 pub(crate) enum Order {
     /// The mapper registered: these are its devices, and no others.
     Registered {
-        models: Vec<DeviceModel>,
-        instances: Vec<DeviceInstance>,
-        /// These too, but their descriptions make no sense: they stay as they were.
-        unreadable: Vec<DeviceId>,
+        answer: Registered,
         /// The agent is another process than before: it is told everything again.
         fresh: bool,
     },
@@ -48,7 +46,7 @@ pub(crate) enum Order {
     Put(DeviceInstance, oneshot::Sender<Result<(), Refused>>),
     /// Take the device away. Answers whether it was there.
     Remove(DeviceId, oneshot::Sender<bool>),
-    /// Add or change a model, and with it its devices.
+    /// Add or change a model. If that changes devices, the mapper registers again to get them.
     PutModel(DeviceModel, oneshot::Sender<()>),
     /// Forget a model. Its devices stay as they are.
     RemoveModel(String, String),
@@ -78,20 +76,22 @@ pub(crate) struct Fleet<D: Driver> {
     entries: BTreeMap<DeviceId, Entry<D>>,
     lines: Lines<D>,
     reports: mpsc::Sender<Report>,
+    /// Told when devices have to be fetched anew.
+    wanting: Arc<Notify>,
     seats: u32,
 }
 
 impl<D: Driver> Fleet<D> {
     pub(crate) fn new(
         driver: Arc<D>,
-        reports: mpsc::Sender<Report>,
+        (reports, wanting): (mpsc::Sender<Report>, Arc<Notify>),
         limits: Limits,
         metrics: Arc<Metrics>,
         cancel: CancellationToken,
     ) -> Self {
         let lines = Lines::new(driver.clone(), reports.clone(), limits, metrics, cancel);
         let catalogue = Catalogue::default();
-        Self { driver, catalogue, entries: BTreeMap::new(), lines, reports, seats: 0 }
+        Self { driver, catalogue, entries: BTreeMap::new(), lines, reports, wanting, seats: 0 }
     }
 
     /// Obeys until the mapper stops, then waits for the wires to come to rest.
@@ -116,11 +116,9 @@ impl<D: Driver> Fleet<D> {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Registered { models, instances, unreadable, fresh } => {
-                self.registered(models, instances, unreadable, fresh).await;
-            }
+            Order::Registered { answer, fresh } => self.registered(answer, fresh).await,
             Order::Put(instance, answer) => {
-                let result = self.put(instance, Origin::Update).await;
+                let result = self.put(&instance, Origin::Update).await;
                 if let Err(Refused::Invalid(problems)) = &result {
                     warn!(%problems, "description refused; the one before stays in force");
                 }
@@ -131,12 +129,8 @@ impl<D: Driver> Fleet<D> {
                 let _ = answer.send(self.remove(&id).await);
             }
             Order::PutModel(model, answer) => {
-                for instance in self.catalogue.put_model(model) {
-                    if let Err(Refused::Invalid(problems)) =
-                        self.put(instance, Origin::Update).await
-                    {
-                        warn!(%problems, "new model refused; the device stays as it was");
-                    }
+                if self.catalogue.put_model(model) {
+                    self.wanting.notify_one();
                 }
                 let _ = answer.send(());
             }
@@ -147,31 +141,32 @@ impl<D: Driver> Fleet<D> {
         }
     }
 
-    async fn registered(
-        &mut self,
-        models: Vec<DeviceModel>,
-        instances: Vec<DeviceInstance>,
-        unreadable: Vec<DeviceId>,
-        fresh: bool,
-    ) {
-        let mut stay: BTreeSet<DeviceId> = unreadable.into_iter().collect();
+    async fn registered(&mut self, answer: Registered, fresh: bool) {
+        let (models, devices) = answer.into_parts();
         for model in models {
             self.catalogue.put_model(model);
         }
-        for instance in instances {
-            let name = format!("{}/{}", instance.metadata.namespace, instance.metadata.name);
-            stay.extend(instance.metadata.id());
-            match self.put(instance.clone(), Origin::Registration).await {
-                Ok(()) => {}
-                Err(Refused::NoModel(model)) => {
-                    error!(device = name, model, "the agent sent no such model; device not served");
+        let mut stay = BTreeSet::new();
+        let mut nameless = false;
+        for device in devices {
+            match device {
+                Ok(instance) => {
+                    stay.extend(instance.metadata.id());
+                    self.take(&instance).await;
                 }
-                Err(Refused::Invalid(problems)) => {
-                    error!(device = name, %problems, "device not usable as described");
-                    self.show_unusable(&instance).await;
+                // It stays as it was.
+                Err(Unreadable { id, problems }) => {
+                    for problem in problems {
+                        let device = id.as_ref().map(tracing::field::display);
+                        error!(device, %problem, "device not readable");
+                    }
+                    nameless |= id.is_none();
+                    stay.extend(id);
                 }
             }
         }
+        // One without a name may be any of them.
+        stay.extend(self.entries.keys().filter(|_| nameless).cloned());
         let gone: Vec<_> = self.entries.keys().filter(|id| !stay.contains(id)).cloned().collect();
         for id in gone {
             self.remove(&id).await;
@@ -185,9 +180,24 @@ impl<D: Driver> Fleet<D> {
         }
     }
 
+    /// Takes a device of a registration.
+    async fn take(&mut self, instance: &DeviceInstance) {
+        let (namespace, name) = (&instance.metadata.namespace, &instance.metadata.name);
+        match self.put(instance, Origin::Registration).await {
+            Ok(()) => {}
+            Err(Refused::NoModel(model)) => {
+                error!(namespace, name, model, "the agent sent no such model; device not served");
+            }
+            Err(Refused::Invalid(problems)) => {
+                error!(namespace, name, %problems, "device not usable as described");
+                self.show_unusable(instance).await;
+            }
+        }
+    }
+
     /// Takes a description of a device.
-    async fn put(&mut self, instance: DeviceInstance, origin: Origin) -> Result<(), Refused> {
-        let device = Arc::new(self.catalogue.resolve(&instance)?);
+    async fn put(&mut self, instance: &DeviceInstance, origin: Origin) -> Result<(), Refused> {
+        let device = self.catalogue.resolve(instance)?;
         let id = device.id.clone();
         let address = self.address(&device);
         let known = self.entries.get(&id);
@@ -195,7 +205,6 @@ impl<D: Driver> Fleet<D> {
             let problems = problems.clone();
             return Err(Refused::Invalid(Problems { object: format!("Device {id}"), problems }));
         }
-        self.catalogue.put_instance(id.clone(), instance);
         if known.is_some_and(|entry| entry.device == device) {
             return Ok(());
         }
@@ -254,7 +263,6 @@ impl<D: Driver> Fleet<D> {
     }
 
     async fn remove(&mut self, id: &DeviceId) -> bool {
-        self.catalogue.remove_instance(id);
         let Some(entry) = self.entries.remove(id) else { return false };
         if let Some((endpoint, _)) = &entry.place {
             self.lines.leave(endpoint, entry.seat).await;

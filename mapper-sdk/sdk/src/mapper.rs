@@ -95,7 +95,8 @@ impl<D: Driver> Mapper<D> {
 
         // Wires and agent stop one after the other, so that the last readings are told.
         let (wires, rest) = (CancellationToken::new(), CancellationToken::new());
-        let fleet = Fleet::new(driver, reports, limits, metrics.clone(), wires.clone());
+        let fleet =
+            Fleet::new(driver, (reports, wanting.clone()), limits, metrics.clone(), wires.clone());
         let reporter = Reporter::new(agent.clone(), linked, again, metrics.clone());
         let registrar = Registrar::new(
             agent,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmi::convert::{Peer, device_id, instance_from_proto, model_from_proto};
-use dmi::proto::{MapperInfo, MapperRegisterResponse};
+use dmi::convert::Peer;
+use dmi::proto::MapperInfo;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::agent::{Agent, Link, Registration, Trouble};
 use crate::backoff::{Backoff, Pace};
@@ -81,12 +81,13 @@ impl Registrar {
             let new_process = process.is_none() || process != seen;
             let registration = Registration::read(number, &metadata, new_process);
             info!(
-                devices = answer.device_list.len(), peer = ?registration.peer,
+                devices = answer.len(), peer = ?registration.peer,
                 lease = registration.lease.is_some(), "registered"
             );
             self.metrics.registrations.increment();
             process = seen;
-            if self.orders.send(registered(answer, registration.fresh)).await.is_err() {
+            let order = Order::Registered { answer, fresh: registration.fresh };
+            if self.orders.send(order).await.is_err() {
                 return;
             }
             self.link.send_replace(Link::Up(registration.clone()));
@@ -153,25 +154,4 @@ impl Process {
         let file = std::fs::metadata(socket).ok()?;
         Some(Self { inode: (file.dev(), file.ino()), made: (file.mtime(), file.mtime_nsec()) })
     }
-}
-
-/// Reads what the agent gave. A device that cannot be read is named, and stays as it was.
-fn registered(answer: MapperRegisterResponse, fresh: bool) -> Order {
-    let models = answer.model_list.into_iter().map(model_from_proto).collect();
-    let mut instances = Vec::with_capacity(answer.device_list.len());
-    let mut unreadable = Vec::new();
-    for device in answer.device_list {
-        let name = format!("{}/{}", device.namespace, device.name);
-        let id = device_id(&device.namespace, &device.name);
-        match instance_from_proto(device) {
-            Ok(instance) => instances.push(instance),
-            Err(problems) => {
-                unreadable.extend(id);
-                for problem in problems {
-                    error!(device = name, %problem, "device not readable");
-                }
-            }
-        }
-    }
-    Order::Registered { models, instances, unreadable, fresh }
 }

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use device_model::{PropertyOptions, Quality, Reading, ReportStrategy, Value};
 
-/// What was last passed on for one property, and what waits for the least interval to end.
+/// What was last passed on for one property, and what waits for the least interval to end. Most properties have
+/// neither, and there are many of them.
 #[derive(Debug, Default)]
 pub(crate) struct Strategy {
-    last: Option<(Reading, Instant)>,
-    held: Option<Reading>,
+    last: Option<Box<(Reading, Instant)>>,
+    held: Option<Box<Reading>>,
     /// The next reading is passed on whatever it is.
     afresh: bool,
 }
@@ -26,7 +27,7 @@ impl Strategy {
             // Nothing to compare with, so nothing to remember.
             return Some(reading);
         }
-        let Some((last, at)) = &self.last else { return Some(self.pass(reading, now)) };
+        let Some((last, at)) = self.last.as_deref() else { return Some(self.pass(reading, now)) };
         if self.afresh || reading.quality != last.quality || reading.code != last.code {
             return Some(self.pass(reading, now));
         }
@@ -37,7 +38,7 @@ impl Strategy {
         match (wanted, too_soon) {
             (true, false) => Some(self.pass(reading, now)),
             (true, true) => {
-                self.held = Some(reading);
+                self.held = Some(Box::new(reading));
                 None
             }
             // It came back into the deadband: what was held is history.
@@ -50,7 +51,7 @@ impl Strategy {
 
     /// For a property that the device pushes: when to call [`Strategy::tick`], since no reading may come by then.
     pub(crate) fn wake(&self, options: &PropertyOptions) -> Option<Instant> {
-        let (_, at) = self.last.as_ref()?;
+        let (_, at) = self.last.as_deref()?;
         if self.afresh {
             return Some(*at);
         }
@@ -69,7 +70,7 @@ impl Strategy {
             return None;
         }
         let reading =
-            self.held.take().or_else(|| self.last.as_ref().map(|(last, _)| last.clone()))?;
+            self.held.take().map(|held| *held).or_else(|| Some(self.last.as_deref()?.0.clone()))?;
         Some(self.pass(reading, now))
     }
 
@@ -86,7 +87,7 @@ impl Strategy {
     fn pass(&mut self, reading: Reading, now: Instant) -> Reading {
         self.held = None;
         self.afresh = false;
-        self.last = Some((reading.clone(), now));
+        self.last = Some(Box::new((reading.clone(), now)));
         reading
     }
 }

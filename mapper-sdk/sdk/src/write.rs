@@ -134,7 +134,8 @@ struct Current {
 /// The desired value of one property, and how far it got.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    current: Option<Current>,
+    /// Apart, since most properties desire nothing.
+    current: Option<Box<Current>>,
 }
 
 impl Writer {
@@ -196,7 +197,7 @@ impl Writer {
             current.settle(AckCode::DeviceError, detail.into(), acks);
         }
         let turn = current.turn();
-        self.current = Some(current);
+        self.current = Some(Box::new(current));
         turn
     }
 

@@ -1,52 +1,56 @@
-//! Models and instances as the agent gave them.
+//! Models as the agent gave them, and what their devices have in common.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use device_model::{Config, Device, DeviceId, DeviceInstance, DeviceModel};
 
 use super::Refused;
 
-/// Kept so that a change of a model can be applied to its devices.
+/// The models, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    models: HashMap<(String, String), DeviceModel>,
-    instances: BTreeMap<DeviceId, DeviceInstance>,
+    models: HashMap<(String, String), Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    model: DeviceModel,
+    /// The device that was last made of it: what the next one has in common with it is kept once.
+    example: Option<Arc<Device>>,
 }
 
 impl Catalogue {
-    /// Takes a model. Gives the instances that it changes.
-    pub(super) fn put_model(&mut self, model: DeviceModel) -> Vec<DeviceInstance> {
+    /// Takes a model. Says whether it changes one that devices were made of.
+    pub(super) fn put_model(&mut self, model: DeviceModel) -> bool {
         let key = (model.metadata.namespace.clone(), model.metadata.name.clone());
-        if self.models.get(&key) == Some(&model) {
-            return Vec::new();
+        match self.models.get(&key) {
+            Some(known) if known.model == model => false,
+            known => {
+                let used = known.is_some_and(|known| known.example.is_some());
+                self.models.insert(key, Entry { model, example: None });
+                used
+            }
         }
-        self.models.insert(key.clone(), model);
-        let uses = |instance: &&DeviceInstance| {
-            instance.metadata.namespace == key.0
-                && instance.spec.device_model_ref.as_ref().is_some_and(|model| model.name == key.1)
-        };
-        self.instances.values().filter(uses).cloned().collect()
     }
 
     pub(super) fn remove_model(&mut self, namespace: &str, name: &str) {
         self.models.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    pub(super) fn put_instance(&mut self, id: DeviceId, instance: DeviceInstance) {
-        self.instances.insert(id, instance);
-    }
-
-    pub(super) fn remove_instance(&mut self, id: &DeviceId) {
-        self.instances.remove(id);
-    }
-
-    pub(super) fn resolve(&self, instance: &DeviceInstance) -> Result<Device, Refused> {
+    pub(super) fn resolve(&mut self, instance: &DeviceInstance) -> Result<Arc<Device>, Refused> {
         let name = instance.spec.device_model_ref.as_ref().map_or("", |model| &model.name);
         let key = (instance.metadata.namespace.clone(), name.to_owned());
-        match self.models.get(&key) {
-            Some(model) => Device::resolve(model, instance).map_err(Refused::Invalid),
-            None => Err(Refused::NoModel(format!("{}/{}", key.0, key.1))),
+        let Some(Entry { model, example }) = self.models.get_mut(&key) else {
+            return Err(Refused::NoModel(format!("{}/{}", key.0, key.1)));
+        };
+        let mut device = Device::resolve(model, instance).map_err(Refused::Invalid)?;
+        if let Some(example) = example {
+            device.share(example);
         }
+        let device = Arc::new(device);
+        *example = Some(device.clone());
+        Ok(device)
     }
 }
 

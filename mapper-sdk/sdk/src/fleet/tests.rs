@@ -1,6 +1,9 @@
 use std::time::Duration;
 
 use device_model::{Manifest, Quality, Value, parse_manifests};
+use dmi::convert::{Peer, device_to_proto, model_to_proto};
+use dmi::proto::MapperRegisterResponse;
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -19,6 +22,7 @@ struct World {
     fake: Fake,
     orders: mpsc::Sender<Order>,
     inbox: mpsc::Receiver<Report>,
+    wanting: Arc<Notify>,
     cancel: CancellationToken,
     tasks: JoinSet<()>,
     names: BTreeMap<Seat, String>,
@@ -33,13 +37,16 @@ impl World {
         let (reports, inbox) = mpsc::channel(4096);
         let cancel = CancellationToken::new();
         let driver = Arc::new(fake.clone());
-        let fleet = Fleet::new(driver, reports, LIMITS, Arc::default(), cancel.clone());
+        let wanting = Arc::new(Notify::new());
+        let told = (reports, wanting.clone());
+        let fleet = Fleet::new(driver, told, LIMITS, Arc::default(), cancel.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(fleet.run(for_fleet, cancel.clone()));
         Self {
             fake,
             orders,
             inbox,
+            wanting,
             cancel,
             tasks,
             names: BTreeMap::new(),
@@ -49,14 +56,22 @@ impl World {
     }
 
     async fn register(&self, texts: &[String]) {
-        let (mut models, mut instances) = (Vec::new(), Vec::new());
-        for manifest in texts.iter().flat_map(|text| parse_manifests(text).unwrap()) {
-            match manifest {
-                Manifest::Model(model) => models.push(model),
-                Manifest::Device(instance) => instances.push(*instance),
+        let mut answer = MapperRegisterResponse::default();
+        for text in texts {
+            let mut models = Vec::new();
+            for manifest in parse_manifests(text).unwrap() {
+                match manifest {
+                    Manifest::Model(model) => models.push(model),
+                    Manifest::Device(instance) => {
+                        let device = Device::resolve(&models[0], &instance).unwrap();
+                        let device = device_to_proto(&device, |_| None, Peer::Edgetwin).unwrap();
+                        answer.device_list.push(device);
+                    }
+                }
             }
+            answer.model_list.extend(models.iter().map(model_to_proto));
         }
-        let order = Order::Registered { models, instances, unreadable: Vec::new(), fresh: false };
+        let order = Order::Registered { answer: answer.into(), fresh: false };
         self.orders.send(order).await.unwrap();
     }
 
@@ -198,6 +213,18 @@ async fn a_wrong_description_is_refused_and_the_one_before_stays_in_force() {
     world.said.clear();
     world.seconds(5).await;
     assert_eq!(world.times("pump").len(), 5);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_model_of_a_device_makes_the_mapper_fetch_its_devices() {
+    let world = World::new();
+    let pump = manifests("pump", "a", 1, &[("p", "", "")]);
+    world.put(&pump).await.unwrap();
+    world.put(&pump).await.unwrap();
+    assert!(world.wanting.notified().now_or_never().is_none(), "the same model again");
+    world.put(&manifests("pump", "a", 1, &[("q", "", "")])).await.unwrap();
+    assert!(world.wanting.notified().now_or_never().is_some());
     world.stop().await;
 }
 
