@@ -7,7 +7,7 @@
 //! - The first probe is free, since an answer may get lost. While somebody answers, those after it together get a
 //!   twenty-fifth of the wire's time ([`Allowance`]), and let due reads of the others go first, for two seconds at most.
 //! - A write waits until the unit has answered a read on this session, since a lost answer to a write is dear.
-//! - The first reads of units that join one after another are spread over the cycle, in ten steps: few enough
+//! - The first reads of units that join one after another are spread over the cycle, in four steps: few enough
 //!   wake-ups, and no burst.
 
 mod allowance;
@@ -37,7 +37,7 @@ pub(crate) enum Job {
 /// After so many writes in a row a due read has its turn.
 const WRITES_IN_A_ROW: u32 = 8;
 /// Steps over which a cycle is spread.
-const STEPS: u32 = 10;
+const STEPS: u32 = 4;
 /// A unit is first read within this time, however long its cycle.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
 /// A probe lets due reads go first for so long. A wire with room is free for a moment before that.
@@ -121,7 +121,7 @@ impl Schedule {
         let (phase, silences, resting_until, proven) = match known {
             Some(unit) => (unit.phase, unit.silences, unit.resting_until, unit.proven),
             None => {
-                // Steps 0, 7, 4, 1, 8 …: neighbours in order of joining lie far apart.
+                // Steps 0, 3, 2, 1: the last of a cycle are not the first of the next one.
                 let step = (self.joined * 7) % STEPS;
                 self.joined = self.joined.wrapping_add(1);
                 ((f64::from(step) + self.phase) / f64::from(STEPS), 0, None, false)

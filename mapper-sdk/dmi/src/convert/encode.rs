@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use device_model::{Ack, DeviceId, PropertyName, Quality, QualityCode, Reading};
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use device_model::{Ack, DeviceId, PropertyName, Quality, QualityCode, Reading, Value};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
 use super::{Peer, TwinReport, words};
 
@@ -115,7 +115,11 @@ fn write_twin(out: &mut Vec<u8>, twin: &TwinRef, peer: Peer) {
 
 fn write_reading(out: &mut Vec<u8>, reading: &Reading, peer: Peer) {
     if let Some(value) = &reading.value {
-        display(out, 1, value);
+        match value {
+            // Most values by far, and twice as fast.
+            Value::Int(number) => text(out, 1, itoa::Buffer::new().format(*number)),
+            value => display(out, 1, value),
+        }
         if peer == Peer::KubeEdge {
             word(out, words::TYPE, value.data_type().lower());
         }
@@ -124,8 +128,8 @@ fn write_reading(out: &mut Vec<u8>, reading: &Reading, peer: Peer) {
     match u64::try_from(sampled) {
         // A zero is what a message has that says nothing.
         Ok(sampled) if sampled > 0 && peer == Peer::Edgetwin => {
-            encode_key(1000, WireType::Varint, out);
-            encode_varint(sampled, out);
+            key(out, 1000, WireType::Varint);
+            varint(out, sampled);
         }
         _ => word(out, words::TIMESTAMP, sampled),
     }
@@ -152,23 +156,43 @@ fn display(out: &mut Vec<u8>, number: u32, value: impl std::fmt::Display) {
 }
 
 fn text(out: &mut Vec<u8>, number: u32, text: &str) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(text.len() as u64, out);
+    key(out, number, WireType::LengthDelimited);
+    varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Writes a field of which only writing it tells the length.
 fn field(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    encode_key(number, WireType::LengthDelimited, out);
+    key(out, number, WireType::LengthDelimited);
     // Most are shorter than 128, so that one octet holds their length.
     let start = out.len() + 1;
     out.push(0);
     write(out);
     let length = out.len() - start;
-    let more = encoded_len_varint(length as u64) - 1;
-    if more > 0 {
-        out.resize(out.len() + more, 0);
-        out.copy_within(start..start + length, start + more);
+    if let Ok(length) = u8::try_from(length)
+        && length < 0x80
+    {
+        out[start - 1] = length;
+        return;
     }
+    let more = encoded_len_varint(length as u64) - 1;
+    out.resize(out.len() + more, 0);
+    out.copy_within(start..start + length, start + more);
     encode_varint(length as u64, &mut &mut out[start - 1..start + more]);
+}
+
+fn key(out: &mut Vec<u8>, number: u32, kind: WireType) {
+    varint(out, u64::from(number << 3 | kind as u32));
+}
+
+/// Most are one octet; the others are written in one piece, which `encode_varint` does not do for a vector.
+fn varint(out: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(octet) if octet < 0x80 => out.push(octet),
+        _ => {
+            let mut octets = [0; 10];
+            encode_varint(value, &mut octets.as_mut_slice());
+            out.extend_from_slice(&octets[..encoded_len_varint(value)]);
+        }
+    }
 }

@@ -382,8 +382,8 @@ fn first_reads_are_spread_and_come_soon() {
     for (due, ..) in &schedule.reads {
         *at.entry(due.duration_since(start)).or_default() += 1;
     }
-    assert_eq!(at.len(), 10);
-    assert!(at.values().all(|burst| *burst == 10));
+    assert_eq!(at.len(), 4);
+    assert!(at.values().all(|burst| *burst == 25));
     assert!(at.keys().all(|due| *due < FIRST_WITHIN));
 }
 
