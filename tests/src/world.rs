@@ -56,13 +56,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine of that name at that unit number, read every 100 ms.
+    /// A machine of that name at that unit number, read every 100 ms. It may think for longer than a busy computer
+    /// keeps a simulation waiting.
     pub fn new(name: impl Into<String>, unit: u8) -> Self {
         Self {
             name: name.into(),
             unit,
             cycle: 100,
-            device_keys: String::new(),
+            device_keys: ", timeout: 5s".into(),
             level_keys: String::new(),
             setpoint_keys: String::new(),
             wire: None,
@@ -81,7 +82,8 @@ impl Machine {
         Self { cycle: millis, ..self }
     }
 
-    /// Further keys of `protocol.configData`, as in a YAML flow mapping: `timeout: 200ms, reapply: true`.
+    /// Keys of `protocol.configData` in place of the usual time-out, as in a YAML flow mapping: `timeout: 200ms,
+    /// reapply: true`.
     #[must_use]
     pub fn keys(self, keys: &str) -> Self {
         Self { device_keys: format!(", {keys}"), ..self }

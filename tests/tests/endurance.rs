@@ -43,7 +43,8 @@ async fn one_connection_is_enough_for_a_gateway() -> Result<()> {
 
 #[tokio::test]
 async fn silent_units_cost_their_neighbours_nothing() -> Result<()> {
-    let size = long::silent_units::Size { rounds: 1, cycles: 10, baud: None };
+    let time_out = Duration::from_millis(200);
+    let size = long::silent_units::Size { rounds: 1, cycles: 10, time_out, baud: None };
     let seen = long::silent_units::run(size).await?;
     assert!(seen.broken.is_empty(), "{seen:#?}");
     Ok(())

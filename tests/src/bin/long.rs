@@ -126,7 +126,8 @@ async fn run(line: Line) -> Result<Json> {
         Line::OneConnection { seconds } => json!(long::one_connection::run(seconds).await?),
         Line::SilentUnits { rounds } => {
             // 16 units with three transactions a second use a third of such a line.
-            let size = long::silent_units::Size { rounds, cycles: 20, baud: Some(38_400) };
+            let (time_out, baud) = (Duration::from_millis(500), Some(38_400));
+            let size = long::silent_units::Size { rounds, cycles: 20, time_out, baud };
             json!(long::silent_units::run(size).await?)
         }
         Line::Late { requests } => json!(long::late::run(requests).await?),

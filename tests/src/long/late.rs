@@ -14,7 +14,7 @@ use crate::world::{Machine, World};
 /// Unit 1 counts upwards from here, unit 2 from the double, so that no value of one can be one of the other.
 const RANGE: i64 = 15_000;
 /// One answer of so many comes late.
-const EVERY: u64 = 97;
+const EVERY: u64 = 197;
 
 /// What it counted.
 #[derive(Debug, Serialize)]
