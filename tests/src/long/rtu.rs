@@ -53,7 +53,9 @@ pub async fn run(seconds: u64) -> Result<Rtu> {
                 "simWave: random, simMin: {from}, simMax: {}, simPeriod: 300ms",
                 from + 999
             );
-            Machine::new(format!("m{unit}"), unit).every(1).level(&keys)
+            // With a parity bit a character has the eleven bits of the paced line.
+            let machine = Machine::new(format!("m{unit}"), unit).keys("parity: even, timeout: 5s");
+            machine.every(1).level(&keys)
         })
         .collect();
     let mut world = World::line(&machines, LineOptions::paced(BAUD))?;
