@@ -61,6 +61,8 @@ pub(crate) struct Limits {
 
 /// A device is offline when its wire was not open by then.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+/// On a wire that is never idle, what is read of one device is told after this time, if not for another reason.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// One wire, and what its task knows of the devices on it.
 pub(crate) struct Endpoint<D: Driver> {
@@ -77,6 +79,8 @@ pub(crate) struct Endpoint<D: Driver> {
     link: Link,
     backoff: Backoff,
     batch: Batch,
+    /// When the transaction began that the batch came from, or the first of them.
+    batch_begun: Instant,
     acks: Vec<Ack>,
     overruns: u64,
     discarded: u64,
@@ -108,6 +112,7 @@ impl<D: Driver> Endpoint<D> {
             link: Link::Unknown,
             backoff: Backoff::new(limits.reconnect),
             batch: Batch::default(),
+            batch_begun: Instant::now(),
             acks: Vec::new(),
             overruns: 0,
             discarded: 0,
@@ -208,14 +213,20 @@ impl<D: Driver> Endpoint<D> {
             }
             let now = Instant::now();
             let job = self.schedule.take(now.into_std());
+            if self.batch.is_empty() {
+                self.batch_begun = now;
+            }
             if let Some(job) = job {
                 self.perform(session, job, cancel).await?;
             }
             let ticks = self.tend_watched(session, now).await?;
-            if job.is_some() {
+            if job.is_some() && self.batch_begun.elapsed() < GATHER {
                 continue;
             }
             self.flush().await;
+            if job.is_some() {
+                continue;
+            }
             let wake = self.schedule.wake().into_iter().chain(ticks).min();
             tokio::select! {
                 biased;

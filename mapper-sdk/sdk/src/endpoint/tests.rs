@@ -338,6 +338,16 @@ async fn a_write_waits_for_one_transaction_at_most_when_the_wire_is_busy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wire_that_is_never_idle_tells_what_it_reads() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.fake.plant().latency = Duration::from_millis(1_100);
+    world.seconds(22).await;
+    assert!(world.metrics.overruns.count() > 0, "more than the wire can carry");
+    assert!(world.good("pump") >= 19, "{}", world.good("pump"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_write_is_acknowledged_and_polling_goes_on() {
     let mut world = World::new();
     world.join("pump", 1, &[("p", "", ""), ("q", "", "")]).await;
