@@ -77,6 +77,8 @@ impl Embedded {
             backend: StorageBackend::Memory,
             max_queued_messages_per_client: 1000,
             max_queued_bytes_per_client: 4 * 1024 * 1024,
+            // Until then the broker keeps an empty queue for each client name that ever connected.
+            cleanup_interval: Duration::from_secs(60),
             ..StorageConfig::default()
         };
         let settings = BrokerConfig {
