@@ -22,6 +22,7 @@
 mod block;
 mod frame;
 mod plain;
+mod refused;
 mod rewriter;
 
 use std::io::{self, ErrorKind};
@@ -31,7 +32,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-pub use self::rewriter::{Refused, Rewriter};
+pub use self::refused::Refused;
+pub use self::rewriter::Rewriter;
 
 /// A server's connection, read through a [`Rewriter`].
 #[derive(Debug)]

@@ -74,7 +74,7 @@ pub(crate) fn write(
         None => read.table,
     };
     let address = offset(visitor, "writeOffset", base(device)?)?.unwrap_or(read.address);
-    if !crate::visitor::writes(access) {
+    if access != Access::ReadWrite {
         return Ok(None);
     }
     if !table.is_writable() {

@@ -1,6 +1,6 @@
 //! How one property is reached: which registers, and what their bits mean.
 
-use device_model::{Access, Config, DataType, Device, Problem, Property};
+use device_model::{Config, DataType, Device, Problem, Property};
 
 use crate::order::{Order, OrderError};
 use crate::place::{self, Place};
@@ -316,11 +316,6 @@ fn invalid_values(config: &Config, raw: Raw, width: u16) -> Result<Vec<u64>, Pro
             })
         })
         .collect()
-}
-
-/// Whether `access` asks for a place to write to.
-pub(crate) fn writes(access: Access) -> bool {
-    access == Access::ReadWrite
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! The registers of one unit, and what a request does to them.
 
+mod advance;
 mod blocks;
-mod live;
-
-pub(crate) use live::{Live, Source};
 
 use blocks::Blocks;
 
 use crate::codec::{Exception, Request};
 use crate::encoding::Encoding;
 use crate::layout::Layout;
+use crate::live::Live;
 use crate::table::Table;
 
 /// An address, or one of several, that the unit does not have.

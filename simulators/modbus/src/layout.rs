@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::bank::{Live, Source};
 use crate::encoding::Encoding;
+use crate::live::{Live, Source};
 use crate::signal::Signal;
 use crate::table::Table;
 

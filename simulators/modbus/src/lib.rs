@@ -69,6 +69,7 @@ mod encoding;
 mod fault;
 mod handle;
 mod layout;
+mod live;
 mod manifest;
 mod power;
 mod problem;

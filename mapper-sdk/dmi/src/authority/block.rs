@@ -6,10 +6,7 @@ use loona_hpack::Decoder;
 use tonic::codegen::http::uri::Authority;
 
 use super::plain::{plain, write_text};
-use super::rewriter::Refused;
-
-/// Largest header block, in octets, before and after it was rewritten. hyper itself takes 16 KiB.
-pub(super) const BLOCK_LIMIT: usize = 64 * 1024;
+use super::refused::{BLOCK_LIMIT, Refused};
 
 /// h2's and everybody's default, which tonic does not change.
 const TABLE_SIZE: usize = 4096;

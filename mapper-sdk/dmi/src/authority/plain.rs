@@ -5,7 +5,7 @@
 
 use httlib_huffman::{DecoderSpeed, decode};
 
-use super::rewriter::Refused;
+use super::refused::Refused;
 
 /// The same fields in the same representations, with every text as it is. At most 8/5 as long.
 pub(super) fn plain(block: &[u8]) -> Result<Vec<u8>, Refused> {

@@ -9,30 +9,14 @@
 //!                        Block ──▶ Open (passes for ever): block ends, first authority fine
 //! ```
 
-use super::block::{BLOCK_LIMIT, Blocks};
+use super::block::Blocks;
 use super::frame::{HEAD, Head};
+use super::refused::{BLOCK_LIMIT, Refused};
 
 /// Octets of the text with which a client begins.
 const PREFACE: usize = 24;
 /// No frame that carries a part of an acceptable block is longer: pad length, priority and padding around it.
 const FRAME_LIMIT: usize = BLOCK_LIMIT + 1 + 5 + 255;
-
-/// Why a connection cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The header block is not HPACK.
-    #[error("HTTP/2 header block: {0}")]
-    Compression(String),
-    /// The header block takes more than 64 KiB.
-    #[error("HTTP/2 header block of more than {BLOCK_LIMIT} octets")]
-    TooLarge,
-    /// The padding is longer than the frame.
-    #[error("HTTP/2 HEADERS frame with more padding than payload")]
-    Padding,
-    /// Another frame stands within a header block.
-    #[error("HTTP/2 header block broken off by another frame")]
-    BrokenOff,
-}
 
 /// Replaces an `:authority` that h2 would refuse in the octets that a client sends; see the [module](super).
 ///
