@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{Config, DataType, Problem, Value};
 
 /// Every option key. A driver never sees them: [`crate::Property::driver_config`] leaves them out.
-pub const OPTION_KEYS: [&str; 13] = [
+pub const OPTION_KEYS: [&str; 14] = [
     "reportStrategy",
     "deadband",
     "deadbandPercent",
@@ -20,6 +20,7 @@ pub const OPTION_KEYS: [&str; 13] = [
     "safeValue",
     "staleAfter",
     "localOverride",
+    "clockSkew",
 ];
 
 /// When a reading is passed on.
@@ -73,7 +74,12 @@ pub struct PropertyOptions {
     pub stale_after: Option<Duration>,
     /// `localOverride`: `allow` (= `cloudWins`, default), `untilExpiry` or `deny`.
     pub local_override: LocalOverride,
+    /// `clockSkew`: how far the device's clock may be ahead of the gateway's; default 5 minutes.
+    pub clock_skew: Duration,
 }
+
+/// What a battery-backed clock gains in half a year, and no time zone.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 impl Default for PropertyOptions {
     fn default() -> Self {
@@ -91,6 +97,7 @@ impl Default for PropertyOptions {
             safe_value: None,
             stale_after: None,
             local_override: LocalOverride::CloudWins,
+            clock_skew: CLOCK_SKEW,
         }
     }
 }
@@ -141,6 +148,7 @@ impl PropertyOptions {
             safe_value: read.value("safeValue", data_type),
             stale_after: read.duration("staleAfter"),
             local_override,
+            clock_skew: read.duration("clockSkew").unwrap_or(CLOCK_SKEW),
         }
     }
 }

@@ -315,8 +315,6 @@ fn checked(plan: Vec<Vec<usize>>, count: usize) -> Option<Vec<Vec<usize>>> {
 
 /// Before this, a device's clock was not set: many start in 1970 or 2000.
 const FIRST_CREDIBLE: Timestamp = Timestamp::from_millis(978_307_200_000);
-/// How far a device's clock may be ahead.
-const SKEW: Duration = Duration::from_secs(300);
 
 fn to_reading(result: ReadResult, property: &Property, time: Timestamp) -> Reading {
     let sample = match result {
@@ -337,7 +335,8 @@ fn to_reading(result: ReadResult, property: &Property, time: Timestamp) -> Readi
     {
         (reading.quality, reading.code) = (Quality::Uncertain, QualityCode::OutOfRange);
     }
-    if reading.source_time.is_some_and(|at| at > time.plus(SKEW) || at < FIRST_CREDIBLE) {
+    let latest = time.plus(property.options.clock_skew);
+    if reading.source_time.is_some_and(|at| at > latest || at < FIRST_CREDIBLE) {
         // The time is no use to anybody; the gateway's stands.
         reading.source_time = None;
         if reading.quality == Quality::Good {

@@ -172,19 +172,21 @@ async fn a_dead_unit_leaves_its_neighbours_95_percent_of_their_readings() {
 async fn a_devices_time_stands_unless_its_clock_is_off_and_then_the_gateways_does() {
     let now = time().as_millis();
     let minutes = |minutes: i64| Timestamp::from_millis(now + minutes * 60_000);
-    for (source, credible) in [
-        (minutes(0), true),
-        (minutes(4), true),
+    for (source, skew, credible) in [
+        (minutes(0), "", true),
+        (minutes(4), "", true),
+        (minutes(4), "clockSkew: 3m", false),
         // A device that kept a value while the line was down.
-        (minutes(-600), true),
-        (minutes(6), false),
+        (minutes(-600), "", true),
+        (minutes(6), "", false),
+        (minutes(6), "clockSkew: 1h", true),
         // 2000-01-01, where many clocks start after a power cut, and 1970.
-        (Timestamp::from_millis(946_684_800_000), false),
-        (Timestamp::from_millis(5), false),
+        (Timestamp::from_millis(946_684_800_000), "", false),
+        (Timestamp::from_millis(5), "", false),
     ] {
         let mut world = World::new();
         world.fake.plant().source_time = Some(source);
-        world.join("pump", 1, &[("p", "", "")]).await;
+        world.join("pump", 1, &[("p", skew, "")]).await;
         world.seconds(1).await;
         let (_, _, reading) = world.readings("pump").remove(0);
         assert_eq!(reading.value, Some(Value::Int(0)), "the value is not in doubt");
