@@ -29,9 +29,10 @@ fn the_table_of_rules_names_every_test_and_no_other() {
     sources(&root.join("tests"), &mut text);
     sources(&root.join("src"), &mut text);
     let functions = functions(&text);
-    // Between backticks, a name of several words: a test.
+    // Between backticks, a name of several words: a test of this crate. Those of others stand as `test: name`, and
+    // tests/tidy.rs looks for them.
     let named: BTreeSet<&str> = (table.split('`').skip(1).step_by(2))
-        .filter(|word| word.matches('_').count() >= 3)
+        .filter(|word| word.matches('_').count() >= 3 && !word.starts_with("test: "))
         .collect();
     let absent: Vec<_> = named.difference(&functions).collect();
     assert!(absent.is_empty(), "docs/twin.md names tests that are not there: {absent:?}");
