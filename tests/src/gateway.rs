@@ -63,7 +63,7 @@ impl Gateway {
     /// # Errors
     /// It does not start; the error ends with what it printed.
     pub async fn start(&mut self, cpu: Option<usize>) -> Result<Duration> {
-        let agent = program("edge-agent", "edge-agent")?;
+        let agent = program("edge-agent")?;
         let mut command = match cpu {
             Some(cpu) => {
                 let mut pinned = Command::new("taskset");

@@ -156,7 +156,7 @@ pub async fn eventually<T>(
 ///
 /// # Errors
 /// It does not build.
-pub fn program(package: &str, binary: &str) -> Result<PathBuf> {
+pub fn program(binary: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     // target/PROFILE/bench or target/PROFILE/deps/test-hash
     let profile = here
@@ -164,7 +164,7 @@ pub fn program(package: &str, binary: &str) -> Result<PathBuf> {
         .find(|folder| folder.file_name().is_some_and(|name| name == "driver" || name == "debug"))
         .context("not in a target folder")?;
     let measured = profile.ends_with("driver");
-    build(package, binary, measured)?;
+    ensure!(built(measured), "{binary} does not build; cargo says why");
     let path = match measured {
         true => profile.with_file_name("release").join(binary),
         false => profile.join(binary),
@@ -178,7 +178,7 @@ pub fn program(package: &str, binary: &str) -> Result<PathBuf> {
 /// A test takes what `cargo test --workspace` built beside it: with any other selection of packages cargo would give
 /// their dependencies other features, and build them all once more. For the same reason all that is shipped is built
 /// together to measure one of them.
-fn build(package: &str, binary: &str, measured: bool) -> Result<()> {
+fn built(measured: bool) -> bool {
     static BUILT: OnceLock<bool> = OnceLock::new();
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -186,16 +186,14 @@ fn build(package: &str, binary: &str, measured: bool) -> Result<()> {
         cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         cargo.status().is_ok_and(|status| status.success())
     };
-    let built = if measured {
-        *BUILT.get_or_init(|| {
+    *BUILT.get_or_init(|| {
+        if measured {
             let shipped = ["edge-agent", "edgetwin", "mapper-modbus", "sim-modbus"];
             let shipped = shipped.iter().flat_map(|package| ["-p", package]);
             cargo(&["--release", "--bins"].into_iter().chain(shipped).collect::<Vec<_>>())
-        })
-    } else {
-        let features = if cfg!(feature = "peers") { "e2e/peers" } else { "" };
-        *BUILT.get_or_init(|| cargo(&["--workspace", "--bins", "--tests", "--features", features]))
-    };
-    ensure!(built, "{package} does not build; cargo says why");
-    Ok(())
+        } else {
+            let features = if cfg!(feature = "peers") { "e2e/peers" } else { "" };
+            cargo(&["--workspace", "--bins", "--tests", "--features", features])
+        }
+    })
 }

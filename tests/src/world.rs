@@ -265,7 +265,7 @@ impl World {
             self.mqtt = Some(config.mqtt.listen);
             let file = dir.join("agent.yaml");
             std::fs::write(&file, serde_json::to_string(&config)?)?;
-            let mut agent = Command::new(program("edge-agent", "edge-agent")?);
+            let mut agent = Command::new(program("edge-agent")?);
             agent.arg("--config").arg(file);
             self.agent = Some(Running::program(&mut agent, &dir.join("agent.log"))?);
             return Ok(());
@@ -298,7 +298,7 @@ impl World {
                 REST.max,
             );
             std::fs::write(&file, text)?;
-            let mut mapper = Command::new(program("mapper-modbus", "mapper-modbus")?);
+            let mut mapper = Command::new(program("mapper-modbus")?);
             mapper.arg("--config-file").arg(file);
             self.mapper = Some(Running::program(&mut mapper, &dir.join("mapper.log"))?);
             return Ok(());

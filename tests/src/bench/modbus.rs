@@ -93,7 +93,7 @@ impl Line {
         let gateway = Gateway::new(true)?;
         let wire = free_port()?;
         gateway.manifest("devices.yaml", &manifests(wire))?;
-        let mut simulator = Command::new(program("sim-modbus", "sim-modbus")?);
+        let mut simulator = Command::new(program("sim-modbus")?);
         simulator.arg(gateway.folder().join("manifests/devices.yaml"));
         simulator.arg("--tcp").arg(wire.to_string()).stdout(Stdio::null());
         let simulator = Process::start(&mut simulator, &gateway.folder().join("simulator.log"))?;
@@ -115,7 +115,7 @@ impl Line {
                  common: {{name: bench, protocol: modbus, edgecore_sock: {dir}/dmi.sock}}\n"
             ),
         )?;
-        let mut mapper = Command::new(program("mapper-modbus", "mapper-modbus")?);
+        let mut mapper = Command::new(program("mapper-modbus")?);
         mapper.arg("--config-file").arg(config).arg("--metrics-file").arg(self.counters());
         mapper.stdout(Stdio::null());
         let log = self.gateway.folder().join("mapper.log");

@@ -26,7 +26,7 @@ pub struct Set {
 /// # Errors
 /// The command failed, or the value never reached the device.
 pub async fn run(runs: u16) -> Result<Set> {
-    let edgetwin = program("edgetwin", "edgetwin")?;
+    let edgetwin = program("edgetwin")?;
     let machines: Vec<_> =
         (1..=20).map(|unit| Machine::new(format!("m{unit}"), unit).every(20)).collect();
     let mut world = World::tcp(&machines).await?;
