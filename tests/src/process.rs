@@ -71,7 +71,10 @@ impl Process {
     pub fn busy(&self) -> Result<Duration> {
         let mut nanos = 0_u64;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            // A thread may end between the one and the other.
+            let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
             nanos += text.split_whitespace().next().context("no schedstat")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(nanos))

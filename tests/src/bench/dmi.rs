@@ -44,13 +44,12 @@ struct Sent {
 }
 
 /// Loads the agent for `seconds` with each number of values a call. The Go client comes from
-/// `tests/peers/prepare`, which names it in `EDGETWIN_GO_LOAD`.
+/// `tests/peers/prepare`.
 ///
 /// # Errors
 /// The client is not there, or a call failed.
 pub async fn run(seconds: u64) -> Result<Dmi> {
-    let client = std::env::var_os("EDGETWIN_GO_LOAD")
-        .context("EDGETWIN_GO_LOAD names no program; run: export $(tests/peers/prepare)")?;
+    let client = crate::peers::program("EDGETWIN_GO_LOAD").await?;
     let mut loads = Vec::new();
     for values in [1, 20] {
         let mut gateway = Gateway::new(true)?;

@@ -31,7 +31,8 @@ pub struct Rtu {
 /// # Errors
 /// Nothing was read.
 pub async fn run(seconds: u64) -> Result<Rtu> {
-    let machines = [Machine::new("a", 1).every(1), Machine::new("b", 2).every(1)];
+    let machine = |name, unit| Machine::new(name, unit).every(1).keys("parity: even, timeout: 5s");
+    let machines = [machine("a", 1), machine("b", 2)];
     let mut world = World::line(&machines, LineOptions::paced(BAUD))?;
     world.start().await?;
     world.until("b", "level", |level| good(level).is_some()).await?;

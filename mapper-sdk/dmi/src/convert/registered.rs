@@ -36,7 +36,8 @@ impl Registered {
         self.devices.is_empty()
     }
 
-    /// Takes the models and the devices, each read when it is asked for; a model that is no message is left out.
+    /// Takes the models and the devices, each read when it is asked for. A model that is no message is left out: its
+    /// devices will say that they miss it.
     pub fn into_parts(
         self,
     ) -> (

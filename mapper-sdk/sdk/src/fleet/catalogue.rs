@@ -13,43 +13,46 @@ pub(super) struct Catalogue {
     models: HashMap<(String, String), Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
-    model: DeviceModel,
+    model: Option<DeviceModel>,
+    /// A device asked for it, whatever came of that.
+    wanted: bool,
     /// The device that was last made of it: what the next one has in common with it is kept once.
     example: Option<Arc<Device>>,
 }
 
 impl Catalogue {
-    /// Takes a model. Says whether it changes one that devices were made of.
+    /// Takes a model. Says whether devices may be others for it, or usable at last.
     pub(super) fn put_model(&mut self, model: DeviceModel) -> bool {
         let key = (model.metadata.namespace.clone(), model.metadata.name.clone());
-        match self.models.get(&key) {
-            Some(known) if known.model == model => false,
-            known => {
-                let used = known.is_some_and(|known| known.example.is_some());
-                self.models.insert(key, Entry { model, example: None });
-                used
-            }
+        let entry = self.models.entry(key).or_default();
+        if entry.model.as_ref() == Some(&model) {
+            return false;
         }
+        (entry.model, entry.example) = (Some(model), None);
+        entry.wanted
     }
 
     pub(super) fn remove_model(&mut self, namespace: &str, name: &str) {
-        self.models.remove(&(namespace.to_owned(), name.to_owned()));
+        if let Some(entry) = self.models.get_mut(&(namespace.to_owned(), name.to_owned())) {
+            (entry.model, entry.example) = (None, None);
+        }
     }
 
     pub(super) fn resolve(&mut self, instance: &DeviceInstance) -> Result<Arc<Device>, Refused> {
         let name = instance.spec.device_model_ref.as_ref().map_or("", |model| &model.name);
         let key = (instance.metadata.namespace.clone(), name.to_owned());
-        let Some(Entry { model, example }) = self.models.get_mut(&key) else {
-            return Err(Refused::NoModel(format!("{}/{}", key.0, key.1)));
-        };
+        let text = format!("{}/{}", key.0, key.1);
+        let entry = self.models.entry(key).or_default();
+        entry.wanted = true;
+        let model = entry.model.as_ref().ok_or(Refused::NoModel(text))?;
         let mut device = Device::resolve(model, instance).map_err(Refused::Invalid)?;
-        if let Some(example) = example {
+        if let Some(example) = &entry.example {
             device.share(example);
         }
         let device = Arc::new(device);
-        *example = Some(device.clone());
+        entry.example = Some(device.clone());
         Ok(device)
     }
 }

@@ -14,6 +14,9 @@ use crate::codec::rtu::{self, Scan};
 use crate::fault::Effects;
 use crate::units::{Link, Units, Verdict};
 
+/// How much later than asked for a timer may wake: its grain of a millisecond, and the way to the processor.
+const TICK: Duration = Duration::from_millis(2);
+
 /// How an RTU line behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineOptions {
@@ -220,7 +223,9 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
             self.quiet_since = Some(Instant::now());
             return self.port.write_all(frame).await;
         }
-        let start = start.max(Instant::now());
+        // A timer wakes up to a tick late; a real line would have begun in time.
+        let now = Instant::now();
+        let start = if now.saturating_duration_since(start) > TICK { now } else { start };
         let mut sent = 0;
         while sent < frame.len() {
             tokio::time::sleep_until(start + self.options.time(characters(sent + 1))).await;
