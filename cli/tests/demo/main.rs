@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod table;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -152,7 +154,7 @@ fn the_demo_prints_every_twin_change_as_json_and_exits_0() {
 fn a_value_that_the_mapper_does_not_verify_is_waited_for_until_it_was_read() {
     let home = tempfile::tempdir().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let profile = include_str!("../../device-profiles/demo/room-controller.yaml");
+    let profile = include_str!("../../../device-profiles/demo/room-controller.yaml");
     let tolerance = "          tolerance: 0.05\n";
     assert!(profile.contains(tolerance));
     let unverified = profile.replace(tolerance, &format!("{tolerance}          verify: false\n"));
