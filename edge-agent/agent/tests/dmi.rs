@@ -344,6 +344,26 @@ async fn a_missed_call_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_device_that_hangs_in_its_mapper_holds_up_no_other() {
+    let world = World::start(&[("fan", ""), ("pump", "")], |config| {
+        config.devices.call_timeout = Span::millis(300);
+    })
+    .await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    *mapper.hanging.lock().unwrap() = Some("fan".into());
+    let body = r#"{"properties":{"speed":{"value":"5"}}}"#;
+    assert_eq!(world.set("fan", "", body).await.0, 200);
+    let told = |name: &str| Heard::Updated(name.into(), Some(("5".into(), "1".into())));
+    assert_eq!(mapper.hear().await, told("fan"));
+    assert_eq!(world.set("pump", "", body).await.0, 200);
+    within("the other device", async { while mapper.hear().await != told("pump") {} }).await;
+    // Nor is it given up.
+    while mapper.heard.try_recv().is_ok() {}
+    *mapper.hanging.lock().unwrap() = None;
+    assert_eq!(mapper.hear().await, told("fan"));
+}
+
+#[tokio::test]
 async fn a_name_belongs_to_the_mapper_that_answers() {
     let world = World::with(&[]).await;
     let mut first = FakeMapper::ours(&world.addresses.dmi, "mapper").await;

@@ -2,7 +2,7 @@
 //!
 //! Level-triggered: what the mapper should know is compared with what it was told, so a call that got lost is made
 //! again, and a change that was taken back is none. A mapper that cannot be reached is tried again under a growing
-//! delay; a device that the mapper refuses is, too, and holds up no other.
+//! delay; a device that the mapper refuses, or does not answer for in time, is, too, and holds up no other.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -29,6 +29,8 @@ use crate::leases::MapperName;
 
 /// How often a mapper's socket is tried.
 const PROBE: Duration = Duration::from_secs(2);
+/// Time-outs in a row after which the mapper counts as not reached.
+const SILENCES: u32 = 3;
 /// Refusals in a row after which the mapper counts as gone: a restart takes less.
 const REFUSALS: u32 = 2;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -110,6 +112,8 @@ enum Call {
     Done,
     /// The mapper was not reached: nothing else will get through either.
     Unreached(Status),
+    /// The mapper did not answer in time: it may be this device alone.
+    Silent(Status),
     /// The mapper does not want this device.
     Refused(String),
 }
@@ -130,6 +134,7 @@ pub(super) async fn run(
         todo: HashMap::new(),
         delay: FIRST_DELAY,
         reached: true,
+        silences: 0,
         open: false,
         unkept: false,
     };
@@ -152,6 +157,8 @@ struct Worker {
     /// Before the next try to reach the mapper.
     delay: Duration,
     reached: bool,
+    /// Calls in a row that it did not answer in time.
+    silences: u32,
     /// Whether its socket was ever seen to answer.
     open: bool,
     /// Whether the store lacks some of what is noted.
@@ -205,9 +212,15 @@ impl Worker {
             self.todo.extend(known.into_iter().map(|id| (id, (now, FIRST_DELAY))));
         }
         self.todo.extend(marked.devices.into_iter().map(|id| (id, (now, FIRST_DELAY))));
-        let mut due: Vec<_> =
-            self.todo.iter().filter(|(_, (at, _))| *at <= now).map(|(id, _)| id.clone()).collect();
+        let mut due: Vec<_> = self
+            .todo
+            .iter()
+            .filter(|(_, (at, _))| *at <= now)
+            .map(|(id, (at, delay))| (*delay, *at, id.clone()))
+            .collect();
+        // Those that were put off come last: they may cost the time of a call again.
         due.sort();
+        let due: Vec<_> = due.into_iter().map(|(_, _, id)| id).collect();
         // Before it is told: a device that the mapper may know is never taken for one that is new to it.
         if self.start.told.noted.is_some() {
             for id in &due {
@@ -222,30 +235,36 @@ impl Worker {
         again
     }
 
-    /// Tells the mapper of each of `due`; when to try again.
+    /// Tells the mapper of each of `due`, up to the first that it does not answer in time; when to go on.
     async fn tell(&mut self, due: Vec<DeviceId>) -> Option<Instant> {
-        let now = Instant::now();
         for id in due {
-            match self.device(&id).await {
+            let call = self.device(&id).await;
+            match call {
                 Call::Done => {
+                    self.silences = 0;
                     self.todo.remove(&id);
                 }
                 Call::Refused(reason) => {
-                    let (at, delay) = self.todo.entry(id.clone()).or_insert((now, FIRST_DELAY));
-                    if *delay == FIRST_DELAY {
+                    self.silences = 0;
+                    if self.put_off(&id) {
                         warn!(mapper = %self.start.info.name, device = %id, reason, "mapper refused the device");
                     }
-                    *at = Instant::now() + *delay;
-                    *delay = (*delay * 2).min(LAST_DELAY);
+                }
+                Call::Silent(status) => {
+                    self.mappers.metrics.mapper_failures.fetch_add(1, Ordering::Relaxed);
+                    if self.put_off(&id) {
+                        warn!(mapper = %self.start.info.name, device = %id, %status, "no answer for the device");
+                    }
+                    self.silences = self.silences.saturating_add(1);
+                    if self.silences >= SILENCES {
+                        return Some(self.unreached(&status));
+                    }
+                    // The others are still due; before them, what happened meanwhile is seen.
+                    return self.earliest();
                 }
                 Call::Unreached(status) => {
                     self.mappers.metrics.mapper_failures.fetch_add(1, Ordering::Relaxed);
-                    if std::mem::replace(&mut self.reached, false) {
-                        debug!(mapper = %self.start.info.name, %status, "mapper not reached; trying again");
-                    }
-                    let again = Instant::now() + self.delay;
-                    self.delay = (self.delay * 2).min(LAST_DELAY);
-                    return Some(again);
+                    return Some(self.unreached(&status));
                 }
             }
         }
@@ -253,7 +272,32 @@ impl Worker {
             info!(mapper = %self.start.info.name, "mapper reached again");
         }
         self.delay = FIRST_DELAY;
+        self.earliest()
+    }
+
+    /// When the next device is due.
+    fn earliest(&self) -> Option<Instant> {
         self.todo.values().map(|(at, _)| *at).min()
+    }
+
+    /// Has a device wait, longer each time; whether it is the first time.
+    fn put_off(&mut self, id: &DeviceId) -> bool {
+        let now = Instant::now();
+        let (at, delay) = self.todo.entry(id.clone()).or_insert((now, FIRST_DELAY));
+        let first = *delay == FIRST_DELAY;
+        *at = now + *delay;
+        *delay = (*delay * 2).min(LAST_DELAY);
+        first
+    }
+
+    /// Nothing gets through to the mapper: when to try again.
+    fn unreached(&mut self, status: &Status) -> Instant {
+        if std::mem::replace(&mut self.reached, false) {
+            debug!(mapper = %self.start.info.name, %status, "mapper not reached; trying again");
+        }
+        let again = Instant::now() + self.delay;
+        self.delay = (self.delay * 2).min(LAST_DELAY);
+        again
     }
 
     fn is_mine(&self, id: &DeviceId) -> bool {
@@ -316,7 +360,7 @@ impl Worker {
                 self.note(id, |_| None);
                 Call::Done
             }
-            unreached => unreached,
+            other => other,
         }
     }
 
@@ -395,10 +439,8 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
     match answer {
         Ok(_) => Call::Done,
         Err(status) => match status.code() {
-            Code::Unavailable
-            | Code::DeadlineExceeded
-            | Code::Cancelled
-            | Code::ResourceExhausted => Call::Unreached(status),
+            Code::Unavailable | Code::ResourceExhausted => Call::Unreached(status),
+            Code::DeadlineExceeded | Code::Cancelled => Call::Silent(status),
             _ => Call::Refused(format!("{}: {}", status.code(), status.message())),
         },
     }

@@ -1,8 +1,8 @@
 //! A mapper made of the bare contract.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dmi::headers;
@@ -48,6 +48,8 @@ pub(crate) struct FakeMapper {
     ours: bool,
     /// Whether it says that it knows no device that is updated.
     pub(crate) forgetful: Arc<AtomicBool>,
+    /// The device whose updates it never answers.
+    pub(crate) hanging: Arc<Mutex<Option<String>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -82,7 +84,8 @@ impl FakeMapper {
         let mut tasks = JoinSet::new();
         let token = stop.clone();
         let forgetful = Arc::new(AtomicBool::new(false));
-        let ears = Ears { tell, forgetful: forgetful.clone() };
+        let hanging = Arc::<Mutex<Option<String>>>::default();
+        let ears = Ears { tell, forgetful: forgetful.clone(), hanging: hanging.clone() };
         tasks.spawn(async move { listener.serve_mapper(ears, token).await.unwrap() });
         let client = dmi::connect::manager(dmi, Duration::from_secs(10));
         Self {
@@ -95,6 +98,7 @@ impl FakeMapper {
             socket: socket.into(),
             ours,
             forgetful,
+            hanging,
             stop,
             tasks,
         }
@@ -210,6 +214,7 @@ impl FakeMapper {
 struct Ears {
     tell: mpsc::Sender<Heard>,
     forgetful: Arc<AtomicBool>,
+    hanging: Arc<Mutex<Option<String>>>,
 }
 
 impl Ears {
@@ -249,6 +254,11 @@ impl DeviceMapperService for Ears {
         request: Request<UpdateDeviceRequest>,
     ) -> Result<Response<UpdateDeviceResponse>, Status> {
         let (name, desired) = named(request.into_inner().device);
+        let hangs = self.hanging.lock().unwrap().as_deref() == Some(name.as_str());
+        if hangs {
+            self.note::<UpdateDeviceResponse>(Heard::Updated(name, desired)).await?;
+            return std::future::pending().await;
+        }
         if self.forgetful.load(Ordering::Relaxed) {
             self.note::<UpdateDeviceResponse>(Heard::Unknown(name)).await?;
             return Err(Status::not_found("no such device"));
