@@ -6,6 +6,8 @@
 
 pub(crate) mod registration;
 mod resume;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
@@ -296,9 +298,13 @@ impl Mappers {
             }
             registry.leases.end(name)
         };
-        self.twins.forget(registration::key(name)).await?;
         // Before anybody else has them: what the next one says of their state must stay.
         self.twins.apply(vec![Command::Lose(lost.clone())], Origin::Unasked).await?;
+        // Unless it came back meanwhile: then what is kept is of now.
+        let back = self.registry().mappers.contains_key(name);
+        if !back {
+            self.twins.forget(registration::key(name)).await?;
+        }
         let mut moved = 0;
         let mut registry = self.registry();
         let Registry { leases, mappers, .. } = &mut *registry;

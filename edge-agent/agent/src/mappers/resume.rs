@@ -85,6 +85,10 @@ impl Mappers {
         let mut registry = self.registry();
         let mut starts = Vec::with_capacity(present.len());
         for Registration { info, noted } in present {
+            // It registered by itself while its socket was tried.
+            if registry.mappers.contains_key(&info.name) {
+                continue;
+            }
             let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
             let (number, dirty, stop) = registry.enter(&info, &token);
             let had = devices.iter().filter(|device| noted.contains_key(&device.id));
@@ -106,5 +110,31 @@ impl Mappers {
             }
         }
         starts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{info, nobody};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_mapper_that_registered_meanwhile_is_not_replaced_by_its_former_self() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mappers, _reconciler, _owner) = nobody(dir.path());
+        let former = |name: &str| Registration {
+            info: info(name, &dir.path().join("old.sock")),
+            noted: Default::default(),
+        };
+        let address = dir.path().join("new.sock");
+        let Ok(_pending) = mappers.register(info("back", &address)).await else {
+            panic!("nobody has that name")
+        };
+        let starts = mappers.resume(vec![former("back"), former("other")], &HashSet::new());
+        let names: Vec<_> = starts.iter().map(|start| &*start.info.name).collect();
+        assert_eq!(names, ["other"]);
+        let registry = mappers.registry();
+        assert_eq!(registry.mappers["back"].address, address);
+        assert!(!registry.mappers["back"].stop.is_cancelled());
     }
 }

@@ -1,0 +1,30 @@
+//! What the tests of the files beside this one stand on.
+
+use device_twin::Settings;
+use device_twin::store::SqliteStore;
+
+use super::*;
+use crate::twins::{Core, Owner, now};
+
+/// Nobody is registered, nothing is defined, and the store is a new one in `dir`.
+pub(super) fn nobody(dir: &Path) -> (Arc<Mappers>, Reconciler, Owner) {
+    let store = SqliteStore::open(&dir.join("twins.db")).unwrap();
+    let core = Core::open(store, Settings::default(), now()).unwrap();
+    let (twins, owner) = Twins::start(core, 4).unwrap();
+    let (catalogue, metrics) = (Arc::default(), Arc::default());
+    let span = Duration::from_secs(30);
+    let (mappers, reconciler) =
+        Mappers::new(twins, catalogue, metrics, span, span, &[], Vec::new());
+    (mappers, reconciler, owner)
+}
+
+/// A mapper without a lease.
+pub(super) fn info(name: &str, address: &Path) -> MapperInfo {
+    MapperInfo {
+        name: name.into(),
+        protocol: "test".into(),
+        address: address.into(),
+        peer: Peer::KubeEdge,
+        leased: false,
+    }
+}
