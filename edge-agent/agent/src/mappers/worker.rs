@@ -125,19 +125,8 @@ pub(super) async fn run(
     start: Start,
     agent: CancellationToken,
 ) -> Option<(MapperName, u64)> {
-    let client = dmi::connect::mapper(&start.info.address, mappers.timeout);
     let stop = start.stop.clone();
-    let mut worker = Worker {
-        mappers,
-        client,
-        start,
-        todo: HashMap::new(),
-        delay: FIRST_DELAY,
-        reached: true,
-        silences: 0,
-        open: false,
-        unkept: false,
-    };
+    let mut worker = Worker::new(mappers, start);
     tokio::select! {
         () = stop.cancelled() => None,
         () = agent.cancelled() => {
@@ -166,6 +155,21 @@ struct Worker {
 }
 
 impl Worker {
+    fn new(mappers: Arc<Mappers>, start: Start) -> Self {
+        let client = dmi::connect::mapper(&start.info.address, mappers.timeout);
+        Self {
+            mappers,
+            client,
+            start,
+            todo: HashMap::new(),
+            delay: FIRST_DELAY,
+            reached: true,
+            silences: 0,
+            open: false,
+            unkept: false,
+        }
+    }
+
     /// Ends when the mapper is gone.
     async fn serve(&mut self) {
         let mut probe = tokio::time::interval(PROBE);
@@ -320,11 +324,14 @@ impl Worker {
     /// Has the store keep what was noted since the last time.
     async fn keep(&mut self) {
         if let Some(noted) = &self.start.told.noted
-            && std::mem::take(&mut self.unkept)
+            && self.unkept
         {
             let object = registration::object(&self.start.info, noted);
-            // Without an owner the agent stops; what is not noted is told again.
-            let _ = self.mappers.twins.keep(object).await;
+            // Cleared only then: stopped in the middle of it, the task does it again. Without an owner the agent
+            // stops; what is not noted is told again.
+            if self.mappers.twins.keep(object).await.is_ok() {
+                self.unkept = false;
+            }
         }
     }
 
@@ -443,5 +450,31 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
             Code::DeadlineExceeded | Code::Cancelled => Call::Silent(status),
             _ => Call::Refused(format!("{}: {}", status.code(), status.message())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{info, nobody};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_store_did_not_keep_is_still_to_be_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mappers, _reconciler, owner) = nobody(dir.path());
+        let Ok(pending) = mappers.register(info("old", &dir.path().join("old.sock"))).await else {
+            panic!("nobody has that name")
+        };
+        let mut start = pending.start;
+        start.told.note();
+        let mut worker = Worker::new(mappers, start);
+        let pump = DeviceId::new("demo", "pump").unwrap();
+        worker.note(&pump, |_| Some(FIRST));
+        worker.keep().await;
+        assert!(!worker.unkept, "it is kept");
+        worker.note(&pump, |_| Some(OTHER));
+        owner.stop().await.unwrap();
+        worker.keep().await;
+        assert!(worker.unkept);
     }
 }
