@@ -325,6 +325,11 @@ impl World {
         self.mapper = None;
     }
 
+    /// Takes the simulated devices away likewise, with the server or the line that they are on.
+    pub fn kill_devices(&mut self) {
+        self.simulation = None;
+    }
+
     /// Takes the agent away likewise.
     pub fn kill_agent(&mut self) {
         self.agent = None;
@@ -411,8 +416,12 @@ impl World {
     /// # Errors
     /// The file cannot be written.
     pub fn apply(&self, machine: &Machine) -> Result<()> {
-        let path = manifest_path(self.folder.path(), &machine.name);
-        Ok(std::fs::write(path, machine.manifest(&self.wire))?)
+        self.apply_text(&machine.name, &self.text(machine))
+    }
+
+    /// A machine's manifest.
+    pub fn text(&self, machine: &Machine) -> String {
+        machine.manifest(&self.wire)
     }
 
     /// Replaces a machine's manifest by any text.

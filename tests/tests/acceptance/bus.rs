@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use device_model::{DeviceState, Quality};
+use device_model::{DeviceState, Quality, QualityCode};
 use e2e::world::{Machine, PATIENCE, World, good, word};
 use sim_modbus::{Fault, FaultKind, LineOptions};
 use tokio::time::timeout;
@@ -16,12 +16,16 @@ fn machines(count: u8) -> Vec<Machine> {
 async fn row_01_a_device_that_was_away_is_read_again() -> Result<()> {
     let mut world = World::tcp(&[Machine::new("pump", 1).keys("timeout: 100ms")]).await?;
     let away = world.devices().inject(Fault::new(FaultKind::Reset));
+    let start = Instant::now();
     world.start().await?;
     world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
     let bad = |level: &edge_agent::api::view::PropertyView| {
         level.reported.as_ref().is_some_and(|reported| reported.quality == Quality::Bad)
     };
-    world.until("pump", "level", bad).await?;
+    let level = world.until("pump", "level", bad).await?;
+    assert!(start.elapsed() <= Duration::from_secs(2), "{:?}", start.elapsed());
+    let reported = level.reported.context("reported")?;
+    assert_eq!((reported.value, reported.code), (None, QualityCode::NoCommunication));
     world.devices().clear(away);
     for round in 0..5 {
         world.devices().set_value("test/pump", "level", f64::from(round))?;
@@ -157,6 +161,11 @@ async fn row_06_a_late_answer_is_never_taken_for_the_next() -> Result<()> {
         world.devices().clear_faults();
         world.until("a", "level", |level| good(level) == Some("111")).await?;
         world.until("b", "level", |level| good(level) == Some("222")).await?;
+        assert!(world.metrics()?.discarded.count() > 0, "no late answer was recognized as one");
+        let connections = world.devices().counters().connections;
+        if world.served().is_ok() {
+            assert_eq!(connections.accepted, 1, "the connection was kept");
+        }
         world.stop().await?;
     }
     Ok(())

@@ -38,6 +38,14 @@ async fn row_20_a_change_of_one_device_leaves_the_others_alone() -> Result<()> {
     let told = String::from_utf8_lossy(&body).into_owned();
     assert!(told.contains("m5"), "{status}: {told}");
 
+    // Neither does one that is well written and says what cannot be.
+    let port = format!("port: {}", world.served()?.port());
+    world.apply_text("m5", &world.text(&machines[4]).replace(&port, "port: 70000"))?;
+    let asked = world.devices().counters().unit(5).requests;
+    timeout(PATIENCE, world.devices().until(|now| now.unit(5).requests >= asked + 6)).await?;
+    world.until("m5", "level", |level| good(level).is_some()).await?;
+    assert_eq!(world.devices().counters().connections.accepted, 1);
+
     // Removed and added again, again without harm to the others.
     world.remove("m5")?;
     let gone = async {

@@ -1,6 +1,7 @@
 //! What users of comparable systems ask for, one test a demand; the numbers are those of `docs/compatibility.md`.
-//! Real sockets and serial lines, the mapper and the agent as they ship; sizes are small here and full in
-//! `./test long`.
+//! Real sockets and serial lines. The mapper and the agent are the libraries that the programs are made of, run in this
+//! process; where it matters how a program ends or what it uses, the programs themselves. Sizes are small here and full
+//! in `./test long`.
 
 mod bus;
 mod life;

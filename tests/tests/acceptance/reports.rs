@@ -5,9 +5,42 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use device_model::{DeviceState, Quality, QualityCode};
 use e2e::world::{Machine, PATIENCE, World, good};
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use serde_json::Value as Json;
 use sim_modbus::{Fault, FaultKind};
 use tokio::time::timeout;
+
+/// What an app hears of the pump over MQTT.
+struct Documents {
+    events: EventLoop,
+    /// Kept open.
+    _client: AsyncClient,
+}
+
+impl Documents {
+    async fn of(world: &World) -> Result<Self> {
+        let broker = world.mqtt()?;
+        let options = MqttOptions::new("acceptance", broker.ip().to_string(), broker.port());
+        let (client, mut events) = AsyncClient::new(options, 16);
+        let topic = "$hw/events/device/test/pump/twin/update/document";
+        client.subscribe(topic, QoS::AtLeastOnce).await?;
+        while !matches!(events.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
+        Ok(Self { events, _client: client })
+    }
+
+    /// Waits for a document whose new level is `wanted`; gives that level.
+    async fn level(&mut self, wanted: impl Fn(&Json) -> bool) -> Result<Json> {
+        loop {
+            if let Event::Incoming(Packet::Publish(publish)) = self.events.poll().await? {
+                let document: Json = serde_json::from_slice(&publish.payload)?;
+                let level = &document["twin"]["level"]["current"]["actual"];
+                if wanted(level) {
+                    return Ok(level.clone());
+                }
+            }
+        }
+    }
+}
 
 #[tokio::test]
 async fn row_07_every_value_carries_quality_and_times() -> Result<()> {
@@ -28,6 +61,32 @@ async fn row_07_every_value_carries_quality_and_times() -> Result<()> {
         Some("42"),
         "the last good value stays, and is not called good"
     );
+    world.stop().await
+}
+
+#[tokio::test]
+async fn row_07_quality_and_times_reach_mqtt_when_a_device_dies() -> Result<()> {
+    let (cycle, patience) = (Duration::from_millis(500), Duration::from_millis(500));
+    let pump = Machine::new("pump", 1).every(500).keys("timeout: 500ms");
+    let mut world = World::tcp(&[pump]).await?;
+    world.start().await?;
+    world.until("pump", "level", |level| good(level) == Some("0")).await?;
+    let mut documents = Documents::of(&world).await?;
+    world.devices().set_value("test/pump", "level", 42.0)?;
+    let read = timeout(PATIENCE, documents.level(|level| level["value"] == "42")).await??;
+    assert_eq!(read["metadata"]["quality"], "good", "{read}");
+    let times = ["timestamp", "receivedTimestamp"].map(|time| read["metadata"][time].as_u64());
+    assert!(times[0].is_some() && times[0] <= times[1], "{read}");
+
+    let died = Instant::now();
+    world.kill_devices();
+    let gone = documents.level(|level| level["metadata"]["quality"] == "bad");
+    let gone = timeout(PATIENCE, gone).await??;
+    // Half of this is over at the latest when the mapper finds the connection closed.
+    assert!(died.elapsed() <= cycle + patience, "{:?}", died.elapsed());
+    assert_eq!(gone["metadata"]["qualityCode"], "no_communication", "{gone}");
+    assert_eq!(gone["value"], "42", "the last good value stays, and is not called good");
+    assert!(gone["metadata"]["timestamp"].as_u64() > times[0], "{gone}");
     world.stop().await
 }
 
@@ -81,6 +140,34 @@ async fn row_15_reports_on_change_with_deadband_and_heartbeat() -> Result<()> {
 }
 
 #[tokio::test]
+async fn row_15_a_sine_is_told_no_more_often_than_its_deadband_allows() -> Result<()> {
+    // Up and down over 1000 in 8 s, asked for every 20 ms; the deadband is 1 %.
+    let (span, period, deadband) = (1000.0, 8.0, 10.0);
+    let sine = "deadband: 10, simWave: sine, simMin: 0, simMax: 1000, simPeriod: 8s";
+    let mut world = World::tcp(&[Machine::new("pump", 1).every(20).level(sine)]).await?;
+    world.start().await?;
+    let start = Instant::now();
+    let first = world.until("pump", "level", |level| good(level).is_some()).await?;
+    let before = world.devices().counters().requests;
+    // Each cycle is three requests.
+    let polled = world.devices().until(|counters| counters.requests >= before + 600);
+    timeout(PATIENCE, polled).await?;
+    let last = world.until("pump", "level", |level| good(level).is_some()).await?;
+    let half_periods = start.elapsed().as_secs_f64() * 2.0 / period;
+    // The way that a sine goes: its span in each half period, and in the rest of one at most this, about its middle.
+    let rest = (half_periods.fract() * std::f64::consts::FRAC_PI_2).sin();
+    let allowed = span * (half_periods.trunc() + rest) / deadband + 1.0;
+    let versions = |level: edge_agent::api::view::PropertyView| {
+        level.reported.map(|reported| reported.version).context("reported")
+    };
+    let told = versions(last)? - versions(first)?;
+    let told = f64::from(u32::try_from(told)?);
+    assert!(told <= allowed, "{told} of {allowed} readings were told");
+    assert!(told >= 10.0, "{told} readings of a moving value");
+    world.stop().await
+}
+
+#[tokio::test]
 async fn row_29_device_state_is_true_and_stable() -> Result<()> {
     let mut world = World::tcp(&[Machine::new("pump", 1).keys("timeout: 100ms")]).await?;
     world.start().await?;
@@ -102,27 +189,14 @@ async fn row_39_one_read_feeds_twin_mqtt_watch_and_table() -> Result<()> {
     world.devices().set_value("test/pump", "level", 1.0)?;
     world.start().await?;
     world.until("pump", "level", |level| good(level) == Some("1")).await?;
-    let broker = world.mqtt()?;
-    let options = MqttOptions::new("row39", broker.ip().to_string(), broker.port());
-    let (client, mut events) = AsyncClient::new(options, 16);
-    client.subscribe("$hw/events/device/test/pump/twin/update/document", QoS::AtLeastOnce).await?;
-    while !matches!(events.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
+    let mut documents = Documents::of(&world).await?;
     let watch = e2e::http::events(&world.api(), "/v1/events").await?;
     let mut watch = std::pin::pin!(watch);
 
     let before = world.devices().counters();
     let start = Instant::now();
     world.devices().set_value("test/pump", "level", 2.0)?;
-    let subscriber = async {
-        loop {
-            if let Event::Incoming(Packet::Publish(publish)) = events.poll().await? {
-                let document: serde_json::Value = serde_json::from_slice(&publish.payload)?;
-                if document["twin"]["level"]["current"]["actual"]["value"] == "2" {
-                    return anyhow::Ok(());
-                }
-            }
-        }
-    };
+    let subscriber = documents.level(|level| level["value"] == "2");
     let watcher = async {
         while let Some(event) = watch.next().await? {
             if event["property"] == "level" && event["reported"] == "2" {
