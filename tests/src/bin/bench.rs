@@ -19,7 +19,7 @@ struct Bench {
 
 #[derive(Subcommand)]
 enum Line {
-    /// Start of the agent until its DMI socket answers; beside it, start of a process that does nothing.
+    /// Start of the agent until a mapper is registered; beside it, start of a process that does nothing.
     Start {
         /// Starts that are counted.
         #[arg(long, default_value_t = 20)]
@@ -60,7 +60,7 @@ enum Line {
     /// From `edgetwin set` to the register, with polling at full load.
     Set {
         /// Values that are set.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 500)]
         runs: u16,
     },
 }
