@@ -81,8 +81,11 @@ async fn row_08_an_enforced_value_is_written_once_for_each_drift() -> Result<()>
 
 #[tokio::test]
 async fn row_46_a_stop_leaves_outputs_safe() -> Result<()> {
-    let mut world = World::tcp(&[Machine::new("pump", 1).setpoint("safeValue: 0")]).await?;
+    // As programs: stopped by SIGTERM, and anything but exit code 0 is an error.
+    let pump = Machine::new("pump", 1).setpoint("safeValue: 0");
+    let mut world = World::tcp(&[pump]).await?.as_programs();
     world.start().await?;
+    world.until("pump", "setpoint", |setpoint| good(setpoint).is_some()).await?;
     world.set("pump", "setpoint", "450", "10s").await?;
     world.devices().inject(Fault::new(FaultKind::Delay(Duration::from_millis(100))));
     let time = world.stop_mapper().await?;
