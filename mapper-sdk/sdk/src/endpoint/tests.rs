@@ -1,3 +1,5 @@
+mod writes;
+
 use std::collections::HashMap;
 
 use device_model::{AckCode, DeviceState, Quality, Reading, Value};
@@ -219,21 +221,6 @@ async fn thirty_two_units_share_one_connection_and_each_is_read_once_a_cycle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_desired_value_survives_reconnects_and_is_written_and_verified_when_the_wire_is_back() {
-    let mut world = World::new();
-    world.fake.plant().down.insert("a".into());
-    world.join("pump", 1, &[("speed", "", "{value: '42', metadata: {version: '3'}}")]).await;
-    world.seconds(30).await;
-    assert_eq!(world.codes("pump"), [102, 424]);
-    assert_eq!(world.states("pump"), [DeviceState::Offline]);
-    world.fake.plant().down.clear();
-    world.seconds(65).await;
-    assert_eq!(world.codes("pump"), [102, 424, 202, 209]);
-    assert_eq!((world.fake.writes(), world.fake.get(1, "speed")), (1, Some(Value::Int(42))));
-    assert_eq!(world.states("pump"), [DeviceState::Offline, DeviceState::Online]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_device_that_is_not_there_at_start_is_offline_within_two_seconds_and_found_later() {
     let mut world = World::new();
     world.fake.plant().down.insert("a".into());
@@ -318,28 +305,6 @@ async fn a_driver_that_panics_is_tried_again_and_keeps_its_desired_values() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_waits_for_one_transaction_at_most_when_the_wire_is_busy() {
-    let mut world = World::new();
-    for unit in 0..20 {
-        world.join(&format!("unit{unit}"), unit, &[("p", "", "")]).await;
-    }
-    world.fake.plant().latency = Duration::from_millis(100);
-    world.seconds(20).await;
-    assert!(world.metrics.overruns.count() > 0, "twice as much as the wire can carry");
-    for round in 1..=20 {
-        let asked = Instant::now();
-        let desired = format!("{{value: '{round}', metadata: {{version: '{round}'}}}}");
-        world.desire("unit5", &[("p", "", &desired)], 5).await;
-        world.pass(Duration::from_millis(777)).await;
-        let plant = world.fake.plant();
-        let written = plant.log.iter().rev().find(|(_, event)| matches!(event, Event::Write(..)));
-        let waited = written.unwrap().0 - asked;
-        assert!(waited <= Duration::from_millis(100), "round {round}: {waited:?}");
-    }
-    assert_eq!(world.fake.writes(), 20);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_wire_that_is_never_idle_tells_what_it_reads() {
     let mut world = World::new();
     world.join("pump", 1, &[("p", "", "")]).await;
@@ -347,66 +312,6 @@ async fn a_wire_that_is_never_idle_tells_what_it_reads() {
     world.seconds(22).await;
     assert!(world.metrics.overruns.count() > 0, "more than the wire can carry");
     assert!(world.good("pump") >= 19, "{}", world.good("pump"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_write_is_acknowledged_and_polling_goes_on() {
-    let mut world = World::new();
-    world.join("pump", 1, &[("p", "", ""), ("q", "", "")]).await;
-    world.seconds(2).await;
-    world.fake.plant().refused.insert("q".into());
-    world
-        .desire("pump", &[("p", "", ""), ("q", "", "{value: '5', metadata: {version: '1'}}")], 1)
-        .await;
-    world.seconds(1).await;
-    assert_eq!(world.codes("pump"), [102, 202, AckCode::NotFound.number()]);
-    let before = world.good("pump");
-    world.seconds(10).await;
-    assert!(world.good("pump") >= before + 9, "p is read on");
-    assert_eq!((world.fake.writes(), world.fake.connects()), (1, 1));
-    assert_eq!(world.states("pump"), [DeviceState::Online, DeviceState::Unhealthy]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_written_at_start_when_nothing_is_desired() {
-    let mut world = World::new();
-    world.join("pump", 1, &[("p", "", ""), ("q", "", "")]).await;
-    world.seconds(60).await;
-    assert_eq!(world.fake.writes(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_whose_answer_was_lost_is_looked_at_before_it_is_repeated() {
-    let mut world = World::new();
-    world.join("pump", 1, &[("p", "", "")]).await;
-    world.seconds(2).await;
-    world.fake.plant().swallow = 1;
-    world.desire("pump", &[("p", "", "{value: '5', metadata: {version: '1'}}")], 1).await;
-    world.seconds(10).await;
-    assert_eq!(world.codes("pump"), [102, 202, 424, 209]);
-    assert_eq!(world.fake.writes(), 1, "it had been written");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pulse_whose_answer_was_lost_is_never_repeated() {
-    let mut world = World::new();
-    world.join("pump", 1, &[("p", "atMostOnce: true", "")]).await;
-    world.seconds(2).await;
-    world.fake.plant().swallow = 1;
-    let desired = "{value: '1', metadata: {version: '1'}}";
-    world.desire("pump", &[("p", "atMostOnce: true", desired)], 1).await;
-    world.seconds(60).await;
-    assert_eq!(world.codes("pump"), [102, 202, 500]);
-    assert_eq!(world.fake.writes(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_device_that_keeps_its_own_value_is_not_called_applied() {
-    let mut world = World::new();
-    world.fake.plant().stubborn.insert("p".into());
-    world.join("pump", 1, &[("p", "", "{value: '5', metadata: {version: '1'}}")]).await;
-    world.seconds(10).await;
-    assert_eq!(world.codes("pump"), [102, 202, 203]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,31 +339,6 @@ async fn a_new_visitor_plans_one_device_anew_and_the_others_see_no_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_the_transaction_in_flight_and_applies_the_safe_values() {
-    let mut world = World::new();
-    world.fake.plant().latency = Duration::from_millis(300);
-    world
-        .join("pump", 1, &[("speed", "safeValue: 0", "{value: '50', metadata: {version: '1'}}")])
-        .await;
-    world.pass(Duration::from_millis(5_100)).await;
-    assert_eq!(world.fake.get(1, "speed"), Some(Value::Int(50)));
-    let took = world.stop().await;
-    assert!(took <= Duration::from_millis(700), "{took:?}");
-    assert_eq!(world.fake.get(1, "speed"), Some(Value::Int(0)));
-    assert_eq!(world.fake.events().last(), Some(&Event::Close));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stuck_device_cannot_hold_a_stop() {
-    let mut world = World::new();
-    world.join("pump", 1, &[("speed", "safeValue: 0", "")]).await;
-    world.seconds(2).await;
-    world.fake.plant().latency = Duration::from_secs(3600);
-    world.seconds(1).await;
-    assert!(world.stop().await <= Duration::from_millis(1_400));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_value_outside_of_the_models_range_is_uncertain() {
     let mut world = World::new();
     world.fake.set(1, "p", 101);
@@ -467,42 +347,6 @@ async fn a_value_outside_of_the_models_range_is_uncertain() {
     let (_, _, reading) = world.readings("pump").remove(0);
     assert_eq!((reading.quality, reading.code), (Quality::Uncertain, QualityCode::OutOfRange));
     assert_eq!(reading.value, Some(Value::Int(101)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn enforce_writes_over_a_drift_once_and_reapply_after_an_outage() {
-    let mut world = World::new();
-    let desired = "{value: '5', metadata: {version: '1'}}";
-    world
-        .join("pump", 1, &[("p", "enforce: true", desired), ("q", "reapply: true", desired)])
-        .await;
-    world.seconds(5).await;
-    assert_eq!(world.fake.writes(), 2);
-    world.fake.set(1, "p", 9);
-    world.seconds(5).await;
-    assert_eq!((world.fake.writes(), world.fake.get(1, "p")), (3, Some(Value::Int(5))));
-    world.fake.plant().cut = true;
-    world.fake.set(1, "q", 0);
-    world.seconds(10).await;
-    assert_eq!((world.fake.writes(), world.fake.get(1, "q")), (4, Some(Value::Int(5))));
-    world.fake.plant().cut = true;
-    world.seconds(10).await;
-    assert_eq!(world.fake.writes(), 4, "it had not forgotten");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_desired_value_is_not_written_again_by_fifty_restarts() {
-    let fake = Fake::new();
-    fake.set(1, "p", 5);
-    for _ in 0..50 {
-        let mut world = World::with(fake.clone());
-        let known = "{value: '5', metadata: {version: '4', ackVersion: '4', ackCode: '209'}}";
-        world.join("pump", 1, &[("p", "", known)]).await;
-        world.seconds(3).await;
-        assert_eq!(world.codes("pump"), [0u16; 0]);
-        world.stop().await;
-        assert_eq!(world.fake.writes(), 0);
-    }
 }
 
 #[tokio::test(start_paused = true)]
