@@ -15,23 +15,7 @@ pub(crate) enum SimulateCommand {
 
 /// Simulate Modbus devices from the manifests that a mapper uses, or from a register file
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  edgetwin simulate modbus device-profiles/demo              each device where its manifest says
-  edgetwin simulate modbus pump.yaml --tcp 127.0.0.1:0       all units on a free port
-  edgetwin simulate modbus meter.yaml --pty=/tmp/meter       a pseudo-terminal with a name
-  edgetwin simulate modbus pump.yaml --fault silence:unit=1 --fault exception:code=6,every=10
-
-A register file:
-  units:
-    1:
-      holding: {0: 42, 10-19: 0, 20: [1, 2, 3]}
-      input:
-        0: {rawType: f32, order: CDAB, simValue: 21.5}
-        2: {rawType: i16, scale: 0.1, simWave: sine, simMin: -5, simMax: 5, simPeriod: 20s}
-      coils: {0: true, 8-15: false}
-
-Ctrl-C or SIGTERM stops it; then it prints what it was asked.")]
+#[command(after_help = command::examples("edgetwin simulate modbus"))]
 pub(crate) struct ModbusArgs {
     #[command(flatten)]
     arguments: Arguments,

@@ -15,6 +15,37 @@ use tokio_util::sync::CancellationToken;
 use crate::fault::Fault;
 use crate::problem::SpecError;
 
+/// The end of the help: examples for `program`, the words that start it, and a register file.
+#[must_use]
+pub fn examples(program: &str) -> String {
+    format!(
+        "\
+Examples:
+  {program} device-profiles/demo
+      each device where its manifest says
+  {program} pump.yaml --tcp 127.0.0.1:0
+      all units on a free port
+  {program} meter.yaml --pty=/tmp/meter --pace
+      a pseudo-terminal with a name, as slow as a real line
+  {program} pump.yaml --fault silence:unit=3 --fault exception:function=16,code=6,every=10
+      a dead unit, and a device that refuses each tenth write
+
+{REGISTER_FILE}"
+    )
+}
+
+const REGISTER_FILE: &str = "\
+A register file:
+  units:
+    1:
+      holding: {0: 42, 10-19: 0, 20: [1, 2, 3]}
+      input:
+        0: {rawType: f32, order: CDAB, simValue: 21.5}
+        2: {rawType: i16, scale: 0.1, simWave: sine, simMin: -5, simMax: 5, simPeriod: 20s}
+      coils: {0: true, 8-15: false}
+
+Ctrl-C or SIGTERM stops it; then it prints what it was asked.";
+
 /// What the program is told.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {

@@ -14,29 +14,16 @@ use tracing_subscriber::EnvFilter;
 ///
 /// The registers come from the manifests that a mapper uses, or from a plain register file.
 #[derive(Parser)]
-#[command(name = "sim-modbus", version, after_help = EXAMPLES)]
+#[command(name = "sim-modbus", version, after_help = examples())]
 struct Program {
     #[command(flatten)]
     arguments: Arguments,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  sim-modbus device-profiles/demo                    each device where its manifest says
-  sim-modbus pump.yaml --tcp 127.0.0.1:0             all units on a free port
-  sim-modbus meter.yaml --pty=/tmp/meter --pace      a line that takes 11 bits a character
-  sim-modbus pump.yaml --fault silence:unit=3 --fault exception:function=16,code=6,every=10
-
-A register file:
-  units:
-    1:
-      holding: {0: 42, 10-19: 0, 20: [1, 2, 3]}
-      input:
-        0: {rawType: f32, order: CDAB, simValue: 21.5}
-        2: {rawType: i16, scale: 0.1, simWave: sine, simMin: -5, simMax: 5, simPeriod: 20s}
-      coils: {0: true, 8-15: false}
-
-Exit codes: 0 stopped on request, 1 a wire could not be served, 2 bad arguments or files.";
+fn examples() -> String {
+    let codes = "0 stopped on request, 1 a wire could not be served, 2 bad arguments or files";
+    format!("{}\n\nExit codes: {codes}.", command::examples("sim-modbus"))
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
