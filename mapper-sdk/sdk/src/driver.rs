@@ -9,7 +9,9 @@ use std::future::{Future, pending};
 use std::hash::Hash;
 use std::time::Duration;
 
-use device_model::{AckCode, Device, Problem, Property, Quality, QualityCode, Timestamp, Value};
+use device_model::{
+    AckCode, Device, DeviceId, Problem, Property, Quality, QualityCode, Timestamp, Value,
+};
 
 /// One protocol: how to find a device, and how to connect to the wire it hangs on.
 pub trait Driver: Send + Sync + 'static {
@@ -25,11 +27,18 @@ pub trait Driver: Send + Sync + 'static {
     /// An open connection.
     type Session: Session<Unit = Self::Unit, Visitor = Self::Visitor>;
 
-    /// Splits a device's `protocol.configData` into its wire and its place on it.
+    /// Splits a device's `protocol.configData` into its wire and its place on it. Called when a device comes or is
+    /// described differently, not when only a desired value changed.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration. The device then goes unhealthy, and nothing else does.
     fn address(&self, device: &Device) -> Result<(Self::Endpoint, Self::Unit), Vec<Problem>>;
+
+    /// The device is no longer on that wire: it was removed, or moved to another one. A driver that keeps something
+    /// for each device of a wire forgets it here.
+    fn left(&self, device: &DeviceId, endpoint: &Self::Endpoint) {
+        let _ = (device, endpoint);
+    }
 
     /// How `property` is reached.
     ///

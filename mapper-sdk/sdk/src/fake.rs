@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use device_model::{
-    AckCode, Device, Manifest, Problem, Property, QualityCode, Timestamp, Value, parse_manifests,
+    AckCode, Device, DeviceId, Manifest, Problem, Property, QualityCode, Timestamp, Value,
+    parse_manifests,
 };
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +19,8 @@ pub(crate) enum Event {
     Read(u8, Vec<String>),
     Write(u8, String, Value),
     Close,
+    /// A device left a wire.
+    Left(String, String),
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub(crate) struct Plant {
     /// How long a silent unit is waited for.
     pub(crate) patience: Duration,
     pub(crate) log: Vec<(Instant, Event)>,
+    /// How often a device's place was asked for.
+    pub(crate) addressed: u32,
     /// The next read is answered too late.
     pub(crate) delay_one: bool,
     /// What the devices' clocks say, where they have one.
@@ -103,12 +108,17 @@ impl Driver for Fake {
     type Session = FakeSession;
 
     fn address(&self, device: &Device) -> Result<(String, u8), Vec<Problem>> {
+        self.plant().addressed += 1;
         let config = &device.config;
         let line = config
             .text("line")
             .ok_or_else(|| vec![config.problem("line", "missing", "name the line")])?;
         let unit = config.integer("unit", 0..=255).map_err(|problem| vec![problem])?;
         Ok((line, u8::try_from(unit.unwrap_or(1)).unwrap()))
+    }
+
+    fn left(&self, device: &DeviceId, line: &String) {
+        self.note(Event::Left(device.name().into(), line.clone()));
     }
 
     fn visitor(&self, _: &Device, property: &Property) -> Result<String, Problem> {

@@ -14,8 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use device_model::{
-    Device, DeviceId, DeviceInstance, DeviceModel, DeviceState, Problem, Problems, QualityCode,
-    Reading,
+    Device, DeviceId, DeviceInstance, DeviceModel, DeviceState, Problems, QualityCode, Reading,
 };
 use dmi::convert::{Registered, Unreadable};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -24,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::driver::Driver;
 use crate::endpoint::{Command, Limits, time};
-use crate::member::{Member, sheltered};
+use crate::member::{Member, address, sheltered};
 use crate::metrics::Metrics;
 use crate::report::{Batch, Report};
 use crate::schedule::Seat;
@@ -199,14 +198,18 @@ impl<D: Driver> Fleet<D> {
     async fn put(&mut self, instance: &DeviceInstance, origin: Origin) -> Result<(), Refused> {
         let device = self.catalogue.resolve(instance)?;
         let id = device.id.clone();
-        let address = self.address(&device);
+        let known = self.entries.get(&id);
+        if let Some(entry) = known
+            && same_but_desired(&entry.device, &device)
+        {
+            self.desire(&id, device).await;
+            return Ok(());
+        }
+        let address = address(&*self.driver, &device);
         let known = self.entries.get(&id);
         if let (Some(Entry { place: Some(_), .. }), Err(problems)) = (known, &address) {
             let problems = problems.clone();
             return Err(Refused::Invalid(Problems { object: format!("Device {id}"), problems }));
-        }
-        if known.is_some_and(|entry| entry.device == device) {
-            return Ok(());
         }
         let seat = known.map_or_else(
             || {
@@ -234,6 +237,20 @@ impl<D: Driver> Fleet<D> {
         Ok(())
     }
 
+    /// Takes a description that differs from the one before in what is desired, if in anything.
+    async fn desire(&mut self, id: &DeviceId, device: Arc<Device>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if entry.device == device {
+            return;
+        }
+        entry.device = device.clone();
+        let (seat, place) = (entry.seat, entry.place.clone());
+        self.send(Report::Device(seat, device.clone())).await;
+        if let Some((endpoint, _)) = place {
+            self.lines.tell(&endpoint, Command::Desire(seat, device)).await;
+        }
+    }
+
     /// Tells the device's wire what changed, and only that.
     async fn seat(
         &mut self,
@@ -243,19 +260,13 @@ impl<D: Driver> Fleet<D> {
         before: Option<&Entry<D>>,
         origin: Origin,
     ) {
-        let old = before.and_then(|entry| Some((entry, entry.place.as_ref()?)));
-        if let Some((entry, (old_endpoint, old_unit))) = old {
-            if old_endpoint == endpoint
-                && old_unit == unit
-                && same_but_desired(&entry.device, device)
-            {
-                self.lines.tell(endpoint, Command::Desire(seat, device.clone())).await;
-                return;
-            }
-            if old_endpoint != endpoint {
-                info!(device = %device.id, from = %old_endpoint, to = %endpoint, "device moves");
-                self.lines.leave(old_endpoint, seat).await;
-            }
+        let old = before.and_then(|entry| entry.place.as_ref());
+        if let Some((old, _)) = old
+            && old != endpoint
+        {
+            info!(device = %device.id, from = %old, to = %endpoint, "device moves");
+            self.lines.leave(old, seat).await;
+            self.left(&device.id, old);
         }
         let doubtful = old.is_some();
         let member = Box::new(Member::new(&*self.driver, seat, device.clone(), unit.clone()));
@@ -266,6 +277,7 @@ impl<D: Driver> Fleet<D> {
         let Some(entry) = self.entries.remove(id) else { return false };
         if let Some((endpoint, _)) = &entry.place {
             self.lines.leave(endpoint, entry.seat).await;
+            self.left(id, endpoint);
         }
         self.send(Report::Gone(entry.seat)).await;
         info!(device = %id, "device removed");
@@ -291,27 +303,10 @@ impl<D: Driver> Fleet<D> {
         }
     }
 
-    fn address(&self, device: &Device) -> Result<(D::Endpoint, D::Unit), Vec<Problem>> {
-        let mut many = Vec::new();
-        sheltered(&device.id, || {
-            self.driver.address(device).map_err(|mut problems| {
-                let first = problems.pop().unwrap_or_else(|| {
-                    Problem::new(
-                        "spec.protocol.configData",
-                        "",
-                        "refused by the driver",
-                        "check it",
-                    )
-                });
-                many = problems;
-                first
-            })
-        })
-        .map_err(|first| {
-            let mut problems = std::mem::take(&mut many);
-            problems.push(first);
-            problems
-        })
+    fn left(&self, device: &DeviceId, endpoint: &D::Endpoint) {
+        if let Err(problem) = sheltered(device, || self.driver.left(device, endpoint)) {
+            error!(%device, %problem, "device left");
+        }
     }
 
     /// A device that cannot even be resolved is shown as unhealthy, without properties.
@@ -358,12 +353,11 @@ async fn show_bad(
 
 /// Whether the two differ at most in what is desired.
 fn same_but_desired(a: &Device, b: &Device) -> bool {
-    let bare = |device: &Device| {
-        let mut device = device.clone();
-        for property in &mut device.properties {
-            Arc::make_mut(property).desired = None;
+    let mut b = b.clone();
+    for (property, other) in b.properties.iter_mut().zip(&a.properties) {
+        if property.desired != other.desired {
+            Arc::make_mut(property).desired.clone_from(&other.desired);
         }
-        device
-    };
-    bare(a) == bare(b)
+    }
+    *a == b
 }

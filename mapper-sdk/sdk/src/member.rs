@@ -65,7 +65,8 @@ impl<D: Driver> Member<D> {
         let mut points = Vec::with_capacity(device.properties.len());
         let mut misfits = Vec::new();
         for (index, property) in device.properties.iter().enumerate() {
-            match sheltered(&property.name, || driver.visitor(&device, property)) {
+            let visitor = sheltered(&property.name, || driver.visitor(&device, property));
+            match visitor.unwrap_or_else(Err) {
                 Ok(visitor) => points.push(Point {
                     index,
                     visitor,
@@ -287,18 +288,33 @@ impl<D: Driver> Member<D> {
     }
 }
 
-/// Runs a driver's code that must not take the mapper down.
+/// The device's wire and its place there. What is wrong with them is never nothing.
+pub(crate) fn address<D: Driver>(
+    driver: &D,
+    device: &Device,
+) -> Result<(D::Endpoint, D::Unit), Vec<Problem>> {
+    let address = sheltered(&device.id, || driver.address(device));
+    address.unwrap_or_else(|panic| Err(vec![panic])).map_err(|mut problems| {
+        if problems.is_empty() {
+            let field = "spec.protocol.configData";
+            problems.push(Problem::new(field, "", "refused by the driver", "check it"));
+        }
+        problems
+    })
+}
+
+/// Runs a driver's code that must not take the mapper down. The error is its panic.
 pub(crate) fn sheltered<T>(
     what: &impl std::fmt::Display,
-    call: impl FnOnce() -> Result<T, Problem>,
+    call: impl FnOnce() -> T,
 ) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        Err(Problem::new(
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+        Problem::new(
             what.to_string(),
             "",
             "the driver panicked over it",
             "report this to the driver's author, with the device's manifest",
-        ))
+        )
     })
 }
 

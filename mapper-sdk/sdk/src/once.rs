@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::driver::{Driver, Session, SessionFault};
 use crate::endpoint::time;
-use crate::member::{Member, sheltered};
+use crate::member::{Member, address};
 use crate::metrics::Metrics;
 use crate::schedule::Seat;
 use crate::wire::{bounded, close};
@@ -31,29 +31,19 @@ pub struct OnceReading {
     pub problem: Option<String>,
 }
 
-/// Reads every property of every device once: devices on one wire one after the other, wires side by side. Nothing
-/// is written, and what does not answer is not asked twice.
+/// Reads once what is reported of every device (`reportToCloud`): devices on one wire one after the other, wires side
+/// by side. Nothing is written, and what does not answer is not asked twice.
 pub async fn once<D: Driver>(driver: &D, devices: Vec<Device>) -> Vec<OnceReading> {
     let mut wires: HashMap<D::Endpoint, Vec<Member<D>>> = HashMap::new();
     let mut readings = Vec::new();
     for (device, number) in devices.into_iter().zip(0..) {
         let device = Arc::new(device);
-        let mut problems = Vec::new();
-        let address = sheltered(&device.id, || {
-            driver.address(&device).map_err(|all| {
-                problems = all;
-                Problem::new("spec.protocol.configData", "", "refused by the driver", "check it")
-            })
-        });
-        match address {
+        match address(driver, &device) {
             Ok((endpoint, unit)) => {
                 let member = Member::new(driver, Seat(number), device, unit);
                 wires.entry(endpoint).or_default().push(member);
             }
-            Err(general) => {
-                if problems.is_empty() {
-                    problems.push(general);
-                }
+            Err(problems) => {
                 let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
                 bad(&device, QualityCode::ConfigError, &lines.join("; "), &mut readings);
             }
@@ -142,7 +132,8 @@ async fn wire<D: Driver>(
 }
 
 fn bad(device: &Device, code: QualityCode, problem: &str, readings: &mut Vec<OnceReading>) {
-    readings.extend(device.properties.iter().map(|property| OnceReading {
+    let reported = device.properties.iter().filter(|property| property.report);
+    readings.extend(reported.map(|property| OnceReading {
         device: device.id.clone(),
         property: property.name.clone(),
         reading: Reading::bad(code, time()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use device_model::{Device, Problem, Property};
+use device_model::{Device, DeviceId, Problem, Property};
 use mapper_sdk::{Driver, SessionFault};
 use tokio::time::timeout;
 use tracing::warn;
@@ -38,6 +38,10 @@ impl Driver for ModbusDriver {
             warn!(device = %device.id, %endpoint, "another device set this wire up differently; its settings count");
         }
         Ok((endpoint, unit))
+    }
+
+    fn left(&self, device: &DeviceId, endpoint: &Endpoint) {
+        self.wires.forget(device, endpoint);
     }
 
     fn visitor(&self, device: &Device, property: &Property) -> Result<Visitor, Problem> {

@@ -94,6 +94,13 @@ impl World {
         result
     }
 
+    async fn remove(&self, name: &str) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let id = DeviceId::new("demo", name).unwrap();
+        self.orders.send(Order::Remove(id, answer)).await.unwrap();
+        answered.await.unwrap()
+    }
+
     async fn seconds(&mut self, seconds: u64) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while let Ok(Some(report)) = tokio::time::timeout_at(end, self.inbox.recv()).await {
@@ -251,12 +258,27 @@ async fn the_last_device_of_a_wire_closes_it() {
     world.fake.set(1, "p", 5);
     world.put(&manifests("pump", "a", 1, &[("p", "safeValue: 0", "")])).await.unwrap();
     world.seconds(3).await;
-    let (answer, answered) = oneshot::channel();
-    let id: DeviceId = "demo/pump".parse().unwrap();
-    world.orders.send(Order::Remove(id, answer)).await.unwrap();
-    assert!(answered.await.unwrap());
+    assert!(world.remove("pump").await);
     world.seconds(3).await;
     assert_eq!(world.fake.events().last(), Some(&Event::Close));
     assert_eq!(world.fake.writes(), 0, "to let a device go is no stop");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_is_asked_for_a_place_when_a_device_is_described_and_told_when_it_leaves() {
+    let world = World::new();
+    let pump = |line: &str, desired: &str| manifests("pump", line, 1, &[("p", "", desired)]);
+    for (line, desired) in [("a", ""), ("a", "{value: '1'}"), ("a", "{value: '2'}"), ("a", "")] {
+        world.put(&pump(line, desired)).await.unwrap();
+    }
+    assert_eq!(world.fake.plant().addressed, 1, "what is desired says nothing of the place");
+    world.put(&pump("b", "")).await.unwrap();
+    assert_eq!(world.fake.plant().addressed, 2);
+    assert!(world.remove("pump").await);
+    let left = |event: &Event| matches!(event, Event::Left(..));
+    let events: Vec<_> = world.fake.events().into_iter().filter(left).collect();
+    let expected = ["a", "b"].map(|line| Event::Left("pump".into(), line.into()));
+    assert_eq!(events, expected);
     world.stop().await;
 }
