@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use device_model::{DataType, Device, DeviceId, DeviceState, Timestamp};
-use device_twin::{Change, ChangeKind, PropertyChange, Rejected, Twin};
+use device_twin::{Change, ChangeKind, PropertyChange, Refused, Rejected, Twin};
 use tokio::sync::watch;
 
 use crate::api::view::EventKind;
@@ -238,6 +238,17 @@ impl Entry {
             states: Vec::new(),
             twins: Vec::new(),
             members: Vec::new(),
+        }
+    }
+
+    /// What was refused of a report was not said: nobody shall take it for true. Where nothing is left, it was
+    /// refused.
+    pub(crate) fn leave_out(&mut self, refused: &[Refused]) {
+        let Origin::Update { touched, .. } = &mut self.origin else { return };
+        let Some(first) = refused.first() else { return };
+        touched.retain(|one| refused.iter().all(|refused| refused.property != one.name));
+        if touched.is_empty() {
+            self.refusal = Some(Refusal::from(&first.reason));
         }
     }
 

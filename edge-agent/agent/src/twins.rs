@@ -350,8 +350,9 @@ fn commit(
         let mut entry = Entry::new(device, origin, at);
         let mut results = Vec::with_capacity(count);
         for Outcome { result, changes } in outcomes.by_ref().take(count) {
-            if let Err(rejected) = &result {
-                entry.refusal = Some(rejected.into());
+            match &result {
+                Ok(answer) => entry.leave_out(&answer.refused),
+                Err(rejected) => entry.refusal = Some(rejected.into()),
             }
             entry.states.extend(changes.iter().map(|change| state_after(change, core)));
             entry.changes.extend(changes);
@@ -386,6 +387,7 @@ fn device_of(command: &Command) -> Option<DeviceId> {
         Command::Remove(id) => Some(id.clone()),
         Command::Report(report) => Some(report.device.clone()),
         Command::Desire(desire) => Some(desire.device.clone()),
+        Command::Update(update) => Some(update.device.clone()),
         Command::Lose(_) | Command::Tick => None,
     }
 }

@@ -149,6 +149,58 @@ async fn what_is_wrong_is_answered_where_it_was_asked() {
 }
 
 #[tokio::test]
+async fn an_update_is_taken_whole_or_refused_whole() {
+    let (world, mut bus) = pump_and_app().await;
+    let long = "x".repeat(64 * 1024 + 1);
+    for (twin, code, names) in [
+        (json!({"note": {"actual": {"value": long}}}), 413, "note"),
+        (
+            json!({"speed": {"actual": {"value": "5"}}, "note": {"expected": {"value": long}}}),
+            413,
+            "note",
+        ),
+        (
+            json!({"speed": {"actual": {"value": "5"}}, "note": {"actual": {"value": long}}}),
+            413,
+            "note",
+        ),
+        (
+            json!({"speed": {"actual": {"value": "5"}}, "temperature": {"expected": {"value": "2"}}}),
+            403,
+            "temperature is ReadOnly",
+        ),
+        (json!({"speed": {"expected": {"value": "3001"}}}), 400, "speed: 3001 is outside of 0 to"),
+        (json!({"colour": {}}), 404, "colour"),
+        (json!({"colour": null}), 404, "colour"),
+    ] {
+        bus.publish(UPDATE, &json!({"event_id": "e", "twin": twin}).to_string()).await;
+        let (topic, answer) = bus.next_answer().await;
+        assert!(topic.ends_with("update/result"), "{topic}");
+        assert_eq!(answer["code"], code, "{answer:.200}");
+        assert!(answer["reason"].as_str().unwrap().contains(names), "{answer}");
+        assert!(answer.get("twin").is_none(), "{answer:.200}");
+    }
+    let device = world.device("pump").await.unwrap();
+    assert_eq!(device.rev, 1, "nothing was applied in part");
+    assert!(device.properties.iter().all(|one| one.reported.is_none() && one.desired.is_none()));
+}
+
+#[tokio::test]
+async fn what_is_refused_of_a_report_is_not_told_as_taken() {
+    let (world, mut bus) = pump_and_app().await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let long = "x".repeat(64 * 1024 + 1);
+    mapper.report("pump", &[("speed", "5", &[]), ("note", &long, &[])]).await.unwrap_err();
+    let result = bus.next("update/result").await;
+    assert_eq!(result["twin"]["speed"]["actual"]["value"], "5");
+    assert!(result["twin"].get("note").is_none());
+    let document = bus.next("update/document").await;
+    assert_eq!(document["twin"].as_object().unwrap().len(), 1);
+    mapper.report("pump", &[("note", &long, &[])]).await.unwrap_err();
+    assert_eq!(bus.next("update/result").await["code"], 413);
+}
+
+#[tokio::test]
 async fn only_the_cloud_may_speak_for_the_cloud() {
     let (world, mut bus) = pump_and_app().await;
     let cloud = r#"{"event_id":"c","twin":{"speed":{"expected":{"value":"7"},"metadata":{"type":"int"},"expected_version":{"cloud":7,"edge":0}}}}"#;

@@ -20,6 +20,8 @@ pub enum Command {
     Report(Report),
     /// Somebody wants something of a device.
     Desire(Desire),
+    /// An app says something about a device and wants something of it.
+    Update(Update),
     /// The mapper of these devices is gone: nobody can tell their state. Their values go stale in their own time.
     Lose(Vec<DeviceId>),
     /// Time passed: what expired expires, what is stale becomes so, what waits to be synced is synced.
@@ -244,4 +246,17 @@ impl DesireProperty {
     pub fn of(property: impl Into<String>, value: Option<Given>) -> Self {
         Self { property: property.into(), value, if_version: None, cloud_version: None }
     }
+}
+
+/// What an app says of one device in one message: taken as a whole or not at all (rule R6).
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Which device.
+    pub device: DeviceId,
+    /// Who wants what is desired.
+    pub writer: Writer,
+    /// What is reported. An app knows no acknowledgements: they are derived ([`AckSource::Derived`]).
+    pub reported: Vec<PropertyReport>,
+    /// What is desired, after the report.
+    pub desired: Vec<DesireProperty>,
 }

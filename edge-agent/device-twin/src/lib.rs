@@ -25,11 +25,12 @@ mod settings;
 pub mod store;
 mod twin;
 mod twins;
+mod update;
 mod writer;
 
 pub use command::{
     AckSource, Command, Desire, DesireProperty, EventKey, Given, GivenReading, PropertyReport,
-    Report,
+    Report, Update,
 };
 pub use counters::Counters;
 pub use outcome::{

@@ -201,6 +201,7 @@ impl<S: Store> Twins<S> {
         let done = match command {
             Command::Report(report) => self.report(report, batch, now),
             Command::Desire(desire) => self.desire(&desire, batch, now),
+            Command::Update(update) => self.update(update, batch, now),
             Command::Load(device) => self.load(device, batch, now),
             Command::Remove(id) => self.remove(&id, batch, now),
             Command::Lose(devices) => Ok(self.lose(&devices, batch)),
@@ -252,6 +253,17 @@ impl<S: Store> Twins<S> {
         let generations = desire.properties.iter().filter_map(generation).collect();
         let answer = Answer { rev: twin.rev, generations, ..Answer::default() };
         Ok((answer, change.into_iter().collect()))
+    }
+
+    fn update(&mut self, update: crate::Update, batch: &mut Batch, now: Timestamp) -> Done {
+        let Self { twins, settings, counters, opened_at, .. } = self;
+        let Some(twin) = twins.get_mut(&update.device) else {
+            return Err(unknown(&update.device));
+        };
+        batch.touch(twin);
+        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let changes = twin.update(update, moment)?;
+        Ok((Answer { rev: twin.rev, ..Answer::default() }, changes))
     }
 
     fn load(

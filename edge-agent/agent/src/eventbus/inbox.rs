@@ -7,12 +7,11 @@ use std::sync::atomic::Ordering;
 
 use device_model::{Device, DeviceId, DeviceState, Quality, QualityCode, Value};
 use device_twin::{
-    AckSource, Command, Desire, DesireProperty, Given, GivenReading, PropertyReport, Report, Twin,
-    Writer,
+    Command, DesireProperty, Given, GivenReading, PropertyReport, Report, Twin, Update, Writer,
 };
 use tracing::{debug, warn};
 
-use super::payload::{self, Unreadable, Update, Wish};
+use super::payload::{self, Unreadable, Wish};
 use super::topic::{self, Address, Topic};
 use crate::broker::Inbox;
 use crate::feed::{Entry, Origin, Touched};
@@ -92,30 +91,16 @@ impl Receiver {
         }
     }
 
-    async fn update(&self, id: DeviceId, update: Update) -> Result<(), Unavailable> {
-        let Update { event_id, twins: wishes } = update;
+    async fn update(&self, id: DeviceId, said: payload::Update) -> Result<(), Unavailable> {
+        let payload::Update { event_id, twins: wishes } = said;
         let Some(twin) = self.twins.twin(&id).await? else {
             let reason = format!("device {id} is not known here");
             let origin = Origin::Update { event_id, touched: Vec::new() };
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
         };
-        let touched = match judge(twin.device(), &wishes) {
-            Ok(touched) => touched,
-            Err((code, reason)) => {
-                let origin = Origin::Update { event_id, touched: Vec::new() };
-                let entry = Entry::new(Some(id), origin, now()).refused(code, reason);
-                return self.twins.tell(entry).await;
-            }
-        };
-        let origin = Origin::Update { event_id, touched };
-        let (report, desire) = split(&twin, id.clone(), wishes);
-        let mut commands = Vec::with_capacity(2);
-        commands.extend(report.map(Command::Report));
-        commands.extend(desire.map(Command::Desire));
-        if commands.is_empty() {
-            return self.twins.tell(Entry::new(Some(id), origin, now())).await;
-        }
-        self.twins.apply(commands, origin).await.map(drop)
+        let touched = touched(twin.device(), &wishes);
+        let command = Command::Update(update(&twin, id, wishes));
+        self.twins.apply(vec![command], Origin::Update { event_id, touched }).await.map(drop)
     }
 
     async fn state(&self, address: Address<'_>, bytes: &[u8]) -> Result<(), Unavailable> {
@@ -145,89 +130,64 @@ impl Receiver {
     }
 }
 
-/// What the message says, property by property. One bad property refuses the whole message.
-fn judge(device: &Device, wishes: &[(String, Wish)]) -> Result<Vec<Touched>, (u16, String)> {
-    let mut all = Vec::with_capacity(wishes.len());
-    for (name, wish) in wishes {
-        let Some(property) = device.property(name) else {
-            let known: Vec<_> = device.properties.iter().map(|p| p.name.as_str()).collect();
-            let known = known.join(", ");
-            return Err((
-                404,
-                format!("{name} is not a property of {}; it has {known}", device.id),
-            ));
+/// What the message says of the properties that there are; the rules judge it, and refuse the others.
+fn touched(device: &Device, wishes: &[(String, Wish)]) -> Vec<Touched> {
+    let one = |(name, wish): &(String, Wish)| {
+        let data_type = device.property(name)?.data_type;
+        let canonical = |text: &String| {
+            Value::parse(data_type, text).map_or_else(|_| text.clone(), |value| value.to_string())
         };
-        let data_type = property.data_type;
-        let mut touched = Touched {
+        let (actual, expected) = match wish {
+            Wish::Remove => (None, None),
+            Wish::Values { actual, expected } => (actual.as_ref(), expected.as_ref()),
+        };
+        Some(Touched {
             name: name.clone(),
             data_type,
-            reported: false,
-            actual: None,
-            expected: None,
+            reported: actual.is_some(),
+            actual: actual.map(canonical),
+            expected: expected.map(canonical),
             removed: *wish == Wish::Remove,
-        };
-        if let Wish::Values { actual, expected } = wish {
-            let parse = |text: &String| {
-                Value::parse(data_type, text).map_err(|e| (400, format!("{name}: {e}")))
-            };
-            let actual = actual.as_ref().map(parse).transpose()?;
-            let expected = expected.as_ref().map(parse).transpose()?;
-            if let Some(value) = &expected {
-                property.accepts(value).map_err(|reason| (400, reason))?;
-            }
-            touched.reported = actual.is_some();
-            touched.actual = actual.map(|value| value.to_string());
-            touched.expected = expected.map(|value| value.to_string());
-        }
-        all.push(touched);
-    }
-    Ok(all)
+        })
+    };
+    wishes.iter().filter_map(one).collect()
 }
 
-/// What is reported, and what is desired. A desired value beside a reported one that is what is desired already is
-/// an echo, not a wish.
-fn split(
-    twin: &Twin,
-    id: DeviceId,
-    wishes: Vec<(String, Wish)>,
-) -> (Option<Report>, Option<Desire>) {
-    let mut report = Report { acks: AckSource::Derived, ..Report::of(id.clone()) };
-    let mut desire = Desire::of(id, Writer::local("mqtt"));
+/// The same as a command. A desired value beside a reported one that is what is desired already is an echo, not a
+/// wish.
+fn update(twin: &Twin, device: DeviceId, wishes: Vec<(String, Wish)>) -> Update {
+    let (mut reported, mut wanted) = (Vec::new(), Vec::new());
     for (name, wish) in wishes {
-        let desired = twin.property(&name).and_then(|(_, state)| state.desired.clone());
+        let desired = twin.property(&name).and_then(|(_, state)| state.desired.as_ref());
         let (actual, expected) = match wish {
-            Wish::Remove => {
-                if desired.is_some() {
-                    desire.properties.push(DesireProperty::of(name, None));
-                }
+            Wish::Remove if desired.is_some() => {
+                wanted.push(DesireProperty::of(name, None));
                 continue;
             }
+            Wish::Remove => (None, None),
             Wish::Values { actual, expected } => (actual, expected),
         };
         let echo = actual.is_some()
             && expected.as_ref().is_some_and(|text| {
-                desired.as_ref().is_some_and(|desired| desired.value.to_string() == *text)
+                desired.is_some_and(|desired| desired.value.to_string() == *text)
             });
-        if let Some(text) = &expected
-            && !echo
-        {
-            let value = Some(Given::Text(text.clone()));
-            desire.properties.push(DesireProperty::of(name.clone(), value));
+        // A property that is named alone must be there, too.
+        let mut report = PropertyReport::of(name);
+        report.reading = actual.map(|text| GivenReading {
+            value: Some(Given::Text(text)),
+            quality: Quality::Good,
+            code: QualityCode::Ok,
+            source_time: None,
+            sample_time: now(),
+        });
+        match expected {
+            Some(text) if echo => report.echo = Some(text),
+            Some(text) => {
+                wanted.push(DesireProperty::of(report.property.clone(), Some(Given::Text(text))));
+            }
+            None => {}
         }
-        if let Some(text) = actual {
-            let reading = GivenReading {
-                value: Some(Given::Text(text)),
-                quality: Quality::Good,
-                code: QualityCode::Ok,
-                source_time: None,
-                sample_time: now(),
-            };
-            let mut property = PropertyReport::reading(name, reading);
-            property.echo = expected.filter(|_| echo);
-            report.properties.push(property);
-        }
+        reported.push(report);
     }
-    let report = (!report.properties.is_empty()).then_some(report);
-    let desire = (!desire.properties.is_empty()).then_some(desire);
-    (report, desire)
+    Update { device, writer: Writer::local("mqtt"), reported, desired: wanted }
 }

@@ -91,7 +91,7 @@ impl<B: Broker> Outbox<B> {
             self.change(entry, change).await;
         }
         // The answer to a get holds the whole twin; every other accepted entry repeats the delta until it is gone.
-        if entry.refusal.is_none()
+        if (entry.refusal.is_none() || !entry.changes.is_empty())
             && !matches!(entry.origin, Origin::Get { .. } | Origin::Membership { .. })
         {
             for twin in &entry.twins {
@@ -158,7 +158,7 @@ impl<B: Broker> Outbox<B> {
         if change.kind == ChangeKind::Removed {
             return;
         }
-        let told = matches!(entry.origin, Origin::Update { .. });
+        let told = matches!(entry.origin, Origin::Update { .. }) && entry.refusal.is_none();
         if !told && !change.properties.is_empty() {
             let document = || document("", entry.at, [change], &[]);
             self.say(&topic::of(id, DOCUMENT), document).await;

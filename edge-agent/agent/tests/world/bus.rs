@@ -21,6 +21,7 @@ impl Bus {
     pub(crate) async fn join(address: SocketAddr, name: &str) -> Self {
         let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
         options.set_keep_alive(Duration::from_secs(30));
+        options.set_max_packet_size(1024 * 1024, 1024 * 1024);
         let (client, mut events) = AsyncClient::new(options, 64);
         client.subscribe("$hw/events/#", QoS::AtLeastOnce).await.unwrap();
         let (tell, messages) = mpsc::channel(16 * 1024);
@@ -65,8 +66,19 @@ impl Bus {
         within(end, waiting).await
     }
 
-    /// The next message that we did not publish.
+    /// The next message, ours among them.
     pub(crate) async fn next_any(&mut self) -> (String, Value) {
         within("a message", self.messages.recv()).await.unwrap()
+    }
+
+    /// The next message of the agent.
+    pub(crate) async fn next_answer(&mut self) -> (String, Value) {
+        loop {
+            let (topic, message) = self.next_any().await;
+            if !["twin/update", "twin/get", "state/update"].iter().any(|ours| topic.ends_with(ours))
+            {
+                return (topic, message);
+            }
+        }
     }
 }

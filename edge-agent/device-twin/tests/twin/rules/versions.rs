@@ -3,8 +3,8 @@
 use device_model::{Quality, QualityCode, Timestamp, Value};
 use device_twin::store::{Row, Stored};
 use device_twin::{
-    Command, Durability, EventKey, GivenReading, MemoryStore, PropertyReport, Rejected, Settings,
-    Store, Twins,
+    Command, DesireProperty, Durability, EventKey, GivenReading, MemoryStore, PropertyReport,
+    Rejected, Settings, Store, Twins, Update, Writer,
 };
 
 use crate::fixture::{Bench, at, pump, pump_id};
@@ -189,6 +189,42 @@ fn r06_a_request_with_one_wrong_property_changes_none_and_names_each() {
     assert!(matches!(refused[2].reason, Rejected::Unknown { .. }));
     assert_eq!(bench.property("label").desired, None);
     assert_eq!(bench.pump().rev(), 1);
+}
+
+#[test]
+fn r06_an_update_is_taken_whole_or_not_at_all() {
+    let mut bench = Bench::with_pump();
+    let update = |level: &str, speed: &str| Update {
+        device: pump_id(),
+        writer: Writer::local("mqtt"),
+        reported: vec![PropertyReport::reading(
+            "level",
+            GivenReading {
+                value: Some(level.into()),
+                quality: Quality::Good,
+                code: QualityCode::Ok,
+                source_time: None,
+                sample_time: at(1),
+            },
+        )],
+        desired: vec![DesireProperty::of("speed", Some(speed.into()))],
+    };
+    for (level, speed) in [("0.5", "3001"), ("high", "7")] {
+        let counted = bench.twins.counters();
+        let outcome = bench.outcome(at(1), Command::Update(update(level, speed)));
+        assert!(matches!(outcome.result, Err(Rejected::Invalid { .. })), "{outcome:?}");
+        assert!(outcome.changes.is_empty());
+        assert_eq!(bench.twins.counters().refused, counted.refused + 1, "once, not for each part");
+        assert_eq!(bench.pump().rev(), 1);
+        assert_eq!(bench.property("level").reported, None);
+    }
+    let outcome = bench.outcome(at(1), Command::Update(update("0.5", "7")));
+    let revs: Vec<_> = outcome.changes.iter().map(|change| change.rev).collect();
+    assert_eq!(revs, [2, 3]);
+    assert_eq!(outcome.result.unwrap().rev, 3);
+    assert!(
+        bench.property("level").reported.is_some() && bench.property("speed").desired.is_some()
+    );
 }
 
 #[test]
