@@ -2,19 +2,18 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use edge_agent::api::view::DeviceView;
 use tempfile::TempDir;
 
 use crate::http;
-use crate::process::{Process, eventually, program};
-
-/// How long a start may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::process::{Process, program};
+use crate::wait::{PATIENCE, eventually};
 
 /// The folder, and the agent while it runs.
 #[derive(Debug)]
@@ -77,11 +76,10 @@ impl Gateway {
         let start = Instant::now();
         self.agent = Some(Process::start(&mut command, &log)?);
         let dmi = self.dmi();
-        eventually(PATIENCE, "the agent's DMI socket", || {
-            Ok(std::os::unix::net::UnixStream::connect(&dmi).ok())
-        })
-        .await
-        .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+        let connect = async || Ok(UnixStream::connect(&dmi)?);
+        eventually(PATIENCE, "the agent's DMI socket", connect)
+            .await
+            .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(start.elapsed())
     }
 
@@ -106,20 +104,7 @@ impl Gateway {
     /// # Errors
     /// It does not within the usual time.
     pub async fn devices(&self) -> Result<Vec<DeviceView>> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match http::get(&self.api(), "/v1/devices").await {
-                Ok((200, body)) => {
-                    let list: edge_agent::api::view::DeviceList = serde_json::from_slice(&body)?;
-                    return Ok(list.devices);
-                }
-                Ok((status, body)) => {
-                    anyhow::bail!("{status}: {}", String::from_utf8_lossy(&body))
-                }
-                Err(error) if Instant::now() > end => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
-            }
-        }
+        eventually(PATIENCE, "the agent's API", async || http::devices(&self.api()).await).await
     }
 
     /// Waits until `count` devices are there.
@@ -127,15 +112,12 @@ impl Gateway {
     /// # Errors
     /// They are not within the usual time.
     pub async fn loaded(&self, count: usize) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let found = self.devices().await?.len();
-            if found == count {
-                return Ok(());
-            }
-            anyhow::ensure!(Instant::now() < end, "{found} of {count} devices");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        eventually(PATIENCE, "devices of the manifests", async || {
+            let found = http::devices(&self.api()).await?.len();
+            ensure!(found == count, "{found} of {count}");
+            Ok(())
+        })
+        .await
     }
 
     /// The DMI socket.

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
+use edge_agent::api::view::{DeviceList, DeviceView};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
@@ -27,6 +28,16 @@ pub async fn patch(socket: &Path, path: &str, body: &serde_json::Value) -> Resul
         .header("content-type", "application/json")
         .body(Full::from(body.to_string()))?;
     send(socket, request).await
+}
+
+/// Every device with its twin, as the local API tells them.
+///
+/// # Errors
+/// It does not answer, or is not ready.
+pub async fn devices(api: &Path) -> Result<Vec<DeviceView>> {
+    let (status, body) = get(api, "/v1/devices").await?;
+    ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
+    Ok(serde_json::from_slice::<DeviceList>(&body)?.devices)
 }
 
 async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(u16, Bytes)> {

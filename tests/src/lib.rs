@@ -10,4 +10,5 @@ pub mod long;
 pub mod mosquitto;
 pub mod peers;
 pub mod process;
+pub mod wait;
 pub mod world;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::wait::eventually;
+
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -106,10 +108,10 @@ impl Process {
     pub async fn stop(mut self, patience: Duration) -> Result<(ExitStatus, Duration)> {
         let start = Instant::now();
         self.signal(Signal::TERM)?;
-        let name = self.name.clone();
-        eventually(patience, &format!("end of {name}"), || Ok(self.child.try_wait()?))
-            .await
-            .map(|status| (status, start.elapsed()))
+        let what = format!("end of {}", self.name);
+        let ended = async || self.child.try_wait()?.context("it still runs");
+        let status = eventually(patience, &what, ended).await?;
+        Ok((status, start.elapsed()))
     }
 
     /// Whether it still runs.
@@ -130,27 +132,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Asks `condition` again and again until it has an answer.
-///
-/// # Errors
-/// No answer within `patience`, or the condition failed.
-pub async fn eventually<T>(
-    patience: Duration,
-    what: &str,
-    mut condition: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let end = Instant::now() + patience;
-    loop {
-        if let Some(answer) = condition()? {
-            return Ok(answer);
-        }
-        if Instant::now() > end {
-            bail!("{what}: not within {patience:?}");
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -11,16 +11,17 @@
 //! # }
 //! ```
 
+mod machine;
 mod running;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use edge_agent::api::view::{DesiredAnswer, DeviceList, DeviceView, PropertyView};
+use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
@@ -31,125 +32,16 @@ use tokio::net::TcpListener;
 use crate::gateway::free_port;
 use crate::http;
 use crate::process::{Process, program};
+pub use crate::wait::PATIENCE;
+use crate::wait::eventually;
+pub use machine::{MODEL, Machine, tcp_wire};
 use running::Running;
-
-/// How long a condition may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits of the mapper before it opens a lost wire again.
 pub const RECONNECT: Pace =
     Pace { min: Duration::from_millis(20), max: Duration::from_millis(200) };
 /// Rests that the mapper gives to a unit that does not answer.
 pub const REST: Pace = Pace { min: Duration::from_millis(500), max: Duration::from_secs(4) };
-
-/// One simulated device: a level that can be read (input register 0), a setpoint that can be written (holding
-/// register 0, 0 to 1000) and a relay (coil 0).
-#[derive(Clone, Debug)]
-pub struct Machine {
-    name: String,
-    unit: u8,
-    cycle: u64,
-    device_keys: String,
-    level_keys: String,
-    setpoint_keys: String,
-    wire: Option<String>,
-}
-
-impl Machine {
-    /// A machine of that name at that unit number, read every 100 ms. It may think for longer than a busy computer
-    /// keeps a simulation waiting.
-    pub fn new(name: impl Into<String>, unit: u8) -> Self {
-        Self {
-            name: name.into(),
-            unit,
-            cycle: 100,
-            device_keys: ", timeout: 5s".into(),
-            level_keys: String::new(),
-            setpoint_keys: String::new(),
-            wire: None,
-        }
-    }
-
-    /// Reached at this address of its own, in place of the one that the machines of a world share.
-    #[must_use]
-    pub fn at(self, address: SocketAddr) -> Self {
-        Self { wire: Some(tcp_wire(address)), ..self }
-    }
-
-    /// Read every `millis`.
-    #[must_use]
-    pub fn every(self, millis: u64) -> Self {
-        Self { cycle: millis, ..self }
-    }
-
-    /// Keys of `protocol.configData` in place of the usual time-out, as in a YAML flow mapping: `timeout: 200ms,
-    /// reapply: true`.
-    #[must_use]
-    pub fn keys(self, keys: &str) -> Self {
-        Self { device_keys: format!(", {keys}"), ..self }
-    }
-
-    /// Further visitor keys of the level.
-    #[must_use]
-    pub fn level(self, keys: &str) -> Self {
-        Self { level_keys: format!(", {keys}"), ..self }
-    }
-
-    /// Further visitor keys of the setpoint.
-    #[must_use]
-    pub fn setpoint(self, keys: &str) -> Self {
-        Self { setpoint_keys: format!(", {keys}"), ..self }
-    }
-
-    fn manifest(&self, wire: &str) -> String {
-        let Self { name, unit, cycle, device_keys, level_keys, setpoint_keys, wire: own } = self;
-        let wire = own.as_deref().unwrap_or(wire);
-        format!(
-            "---
-apiVersion: devices.kubeedge.io/v1beta1
-kind: Device
-metadata: {{name: {name}, namespace: test}}
-spec:
-  deviceModelRef: {{name: machine}}
-  protocol:
-    protocolName: modbus
-    configData: {{{wire}, slaveID: {unit}{device_keys}}}
-  properties:
-  - name: level
-    collectCycle: {cycle}
-    visitors: {{configData: {{dataType: int{level_keys}}}}}
-  - name: setpoint
-    collectCycle: {cycle}
-    visitors: {{configData: {{dataType: int{setpoint_keys}}}}}
-  - name: relay
-    collectCycle: {cycle}
-"
-        )
-    }
-}
-
-const MODEL: &str = "
-apiVersion: devices.kubeedge.io/v1beta1
-kind: DeviceModel
-metadata: {name: machine, namespace: test}
-spec:
-  protocol: modbus
-  properties:
-  - name: level
-    type: INT
-    accessMode: ReadOnly
-    visitors: {protocolName: modbus, configData: {register: InputRegister, offset: 0, limit: 1}}
-  - name: setpoint
-    type: INT
-    accessMode: ReadWrite
-    minimum: '0'
-    maximum: '1000'
-    visitors: {protocolName: modbus, configData: {register: HoldingRegister, offset: 0, limit: 1}}
-  - name: relay
-    type: BOOLEAN
-    accessMode: ReadWrite
-    visitors: {protocolName: modbus, configData: {register: CoilRegister, offset: 0, limit: 1}}
-";
 
 /// One gateway with everything on it.
 pub struct World {
@@ -198,7 +90,7 @@ impl World {
         let mut text = MODEL.to_owned();
         for machine in machines {
             let manifest = machine.manifest(&wire);
-            std::fs::write(manifest_path(folder.path(), &machine.name), &manifest)?;
+            std::fs::write(manifest_path(folder.path(), machine.name()), &manifest)?;
             text += &manifest;
         }
         let simulation = Simulation::new(Blueprint::from_manifests(&text)?);
@@ -416,7 +308,7 @@ impl World {
     /// # Errors
     /// The file cannot be written.
     pub fn apply(&self, machine: &Machine) -> Result<()> {
-        self.apply_text(&machine.name, &self.text(machine))
+        self.apply_text(machine.name(), &self.text(machine))
     }
 
     /// A machine's manifest.
@@ -445,9 +337,7 @@ impl World {
     /// # Errors
     /// The API does not answer.
     pub async fn all(&self) -> Result<Vec<DeviceView>> {
-        let (status, body) = http::get(&self.api(), "/v1/devices").await?;
-        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
-        Ok(serde_json::from_slice::<DeviceList>(&body)?.devices)
+        http::devices(&self.api()).await
     }
 
     /// One machine with its twin.
@@ -455,7 +345,7 @@ impl World {
     /// # Errors
     /// There is no such machine.
     pub async fn device(&self, name: &str) -> Result<DeviceView> {
-        let (status, body) = http::get(&self.api(), &format!("/v1/devices/test/{name}")).await?;
+        let (status, body) = http::get(&self.api(), &device_path(name)).await?;
         ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
     }
@@ -485,17 +375,25 @@ impl World {
         name: &str,
         reached: impl Fn(&DeviceView) -> bool,
     ) -> Result<DeviceView> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let device = self.device(name).await;
-            if let Ok(device) = &device
-                && reached(device)
-            {
-                return Ok(device.clone());
-            }
-            ensure!(Instant::now() < end, "not reached: {device:#?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(PATIENCE, name, async || {
+            let device = self.device(name).await?;
+            ensure!(reached(&device), "not reached: {device:#?}");
+            Ok(device)
+        })
+        .await
+    }
+
+    /// Waits until there is no such machine any more.
+    ///
+    /// # Errors
+    /// It is still there after [`PATIENCE`].
+    pub async fn until_gone(&self, name: &str) -> Result<()> {
+        eventually(PATIENCE, name, async || {
+            let (status, _) = http::get(&self.api(), &device_path(name)).await?;
+            ensure!(status == 404, "still there: {status}");
+            Ok(())
+        })
+        .await
     }
 
     /// Writes a desired value and waits up to `wait` for its final acknowledgement.
@@ -510,15 +408,16 @@ impl World {
         wait: &str,
     ) -> Result<DesiredAnswer> {
         let body = serde_json::json!({"properties": {property: {"value": value}}});
-        let path = format!("/v1/devices/test/{name}/desired?wait={wait}");
+        let path = format!("{}/desired?wait={wait}", device_path(name));
         let (status, body) = http::patch(&self.api(), &path, &body).await?;
         ensure!(status == 200 || status == 408, "{status}: {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
     }
 }
 
-fn tcp_wire(address: SocketAddr) -> String {
-    format!("ip: {}, port: {}", address.ip(), address.port())
+/// Of a machine, in the local API.
+fn device_path(name: &str) -> String {
+    format!("/v1/devices/test/{name}")
 }
 
 fn manifest_path(folder: &Path, name: &str) -> PathBuf {

@@ -29,14 +29,14 @@ async fn a_device_comes_back_from_every_kind_of_outage() -> Result<()> {
 
 #[tokio::test]
 async fn a_serial_line_has_silence_between_frames() -> Result<()> {
-    let seen = long::rtu::run(8).await?;
+    let seen = long::rtu::run(270).await?;
     assert!(seen.broken.is_empty(), "{seen:#?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn one_connection_is_enough_for_a_gateway() -> Result<()> {
-    let seen = long::one_connection::run(5).await?;
+    let seen = long::one_connection::run(50).await?;
     assert!(seen.broken.is_empty(), "{seen:#?}");
     Ok(())
 }

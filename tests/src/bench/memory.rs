@@ -1,11 +1,12 @@
 //! Resident memory of the agent with devices that are being reported.
 
 use std::os::unix::net::UnixListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use dmi::proto::{MapperInfo, MapperRegisterRequest};
 use serde::Serialize;
+use tokio::time::interval;
 
 use super::megabytes;
 use crate::crash::report;
@@ -33,11 +34,12 @@ pub struct Size {
     pub wanted_mb: f64,
 }
 
-/// A mapper registers and gets its devices; then reports every device once a second for `seconds`, then reads the kernel's figures.
+/// A mapper registers and gets its devices; then every device is reported once a second, `rounds` times, and the
+/// kernel's figures are read.
 ///
 /// # Errors
 /// A report was refused.
-pub async fn run(seconds: u64) -> Result<Memory> {
+pub async fn run(rounds: i64) -> Result<Memory> {
     let mut sizes = Vec::new();
     for (devices, properties, wanted_mb) in [(20, 5, 20.0), (1000, 10, 40.0)] {
         let mut gateway = Gateway::new(true)?;
@@ -57,12 +59,9 @@ pub async fn run(seconds: u64) -> Result<Memory> {
         let request = MapperRegisterRequest { with_data: true, mapper: Some(mapper) };
         let answer = agent.mapper_register(request).await?.into_inner();
         ensure!(answer.device_list.len() == devices, "not all devices came");
-        let end = Instant::now() + Duration::from_secs(seconds);
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut value = 0;
-        while Instant::now() < end {
-            tick.tick().await;
-            value += 1;
+        let mut second = interval(Duration::from_secs(1));
+        for value in 1..=rounds {
+            second.tick().await;
             for device in 0..devices {
                 agent.report_device_status(report(device, properties, value)).await?;
             }

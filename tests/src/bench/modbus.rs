@@ -1,5 +1,6 @@
 //! The whole Modbus mapper, as a process of its own between a simulator and the agent, beside a bare tokio-modbus loop.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,13 +8,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
 use tokio_modbus::client::{Context as Client, Reader, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext};
 
 use super::{megabytes, per};
 use crate::gateway::{Gateway, free_port};
 use crate::http;
-use crate::process::{Process, eventually, program};
+use crate::process::{Process, program};
+use crate::wait::eventually;
 
 /// Registers of one request: as many as the protocol allows.
 const BLOCK: u16 = 125;
@@ -23,8 +27,8 @@ const BUSY_UNITS: u8 = 40;
 /// Properties that share a block.
 const WIDE: u16 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// By then the start is over: each device was told, and each stream of the store is open.
-pub(super) const SETTLED: Duration = Duration::from_secs(3);
+/// Readings of everything after which the start is over: each device was told, and each stream of the store is open.
+pub(super) const SETTLED: u64 = 3;
 
 /// What it measured.
 #[derive(Debug, Serialize)]
@@ -97,8 +101,8 @@ impl Line {
         simulator.arg(gateway.folder().join("manifests/devices.yaml"));
         simulator.arg("--tcp").arg(wire.to_string()).stdout(Stdio::null());
         let simulator = Process::start(&mut simulator, &gateway.folder().join("simulator.log"))?;
-        eventually(PATIENCE, "the simulator", || Ok(std::net::TcpStream::connect(wire).ok()))
-            .await?;
+        let connect = async || Ok(TcpStream::connect(wire).await?);
+        eventually(PATIENCE, "the simulator", connect).await?;
         Ok(Self { gateway, wire, mapper: None, _simulator: simulator })
     }
 
@@ -120,18 +124,16 @@ impl Line {
         mapper.stdout(Stdio::null());
         let log = self.gateway.folder().join("mapper.log");
         self.mapper = Some(Process::start(&mut mapper, &log)?);
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let all = self.gateway.devices().await?;
-            let reported = |device: &edge_agent::api::view::DeviceView| {
-                device.properties.iter().all(|property| property.reported.is_some())
-            };
-            if all.iter().all(reported) {
-                return Ok(());
+        let reported = async || {
+            for device in self.gateway.devices().await? {
+                let all = device.properties.iter().all(|property| property.reported.is_some());
+                ensure!(all, "nothing of {}", device.name);
             }
-            ensure!(Instant::now() < end, "{}", std::fs::read_to_string(&log)?);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            Ok(())
+        };
+        eventually(PATIENCE, "a report of each device", reported)
+            .await
+            .with_context(|| std::fs::read_to_string(&log).unwrap_or_default())
     }
 
     fn mapper(&self) -> Result<&Process> {
@@ -144,29 +146,37 @@ impl Line {
         counter(&String::from_utf8(text.to_vec())?, "edgetwin_dmi_values_total")
     }
 
+    /// Waits until the agent has taken so many values more.
+    async fn takes(&self, values: u64) -> Result<()> {
+        let wanted = self.taken().await? + values;
+        eventually(PATIENCE, "values for the agent", async || {
+            let taken = self.taken().await?;
+            ensure!(taken >= wanted, "{taken} of {wanted}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Transactions of the mapper a second, over at least `time`: by the counters that it writes now and then.
     async fn reads_per_second(&self, time: Duration) -> Result<f64> {
-        let (mut first, mut last) = (None::<(u64, SystemTime)>, SystemTime::UNIX_EPOCH);
-        let end = Instant::now() + time + PATIENCE;
-        loop {
-            let written = std::fs::metadata(self.counters()).and_then(|file| file.modified());
-            if let Ok(at) = written
-                && at > last
-            {
-                let text = std::fs::read_to_string(self.counters())?;
-                let reads = counter(&text, "edgetwin_mapper_reads_total")?;
-                match first {
-                    None => first = Some((reads, at)),
-                    Some((before, since)) if at.duration_since(since)? >= time => {
-                        return Ok(per(reads - before, at.duration_since(since)?.as_secs_f64()));
-                    }
-                    Some(_) => {}
-                }
-                last = at;
-            }
-            ensure!(Instant::now() < end, "the mapper does not write its counters");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let written = async || self.written();
+        let (before, since) = eventually(PATIENCE, "counters of the mapper", written).await?;
+        let later = async || {
+            let (reads, at) = self.written()?;
+            let passed = at.duration_since(since)?;
+            ensure!(passed >= time, "the last ones are {passed:?} newer than the first");
+            Ok(per(reads - before, passed.as_secs_f64()))
+        };
+        eventually(time + PATIENCE, "newer counters of the mapper", later).await
+    }
+
+    /// Transactions that the mapper counted, and when it wrote that down.
+    fn written(&self) -> Result<(u64, SystemTime)> {
+        // One open file: the mapper puts another one in its place.
+        let mut file = std::fs::File::open(self.counters())?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok((counter(&text, "edgetwin_mapper_reads_total")?, file.metadata()?.modified()?))
     }
 
     fn counters(&self) -> PathBuf {
@@ -224,6 +234,8 @@ async fn throughput(time: Duration) -> Result<Throughput> {
 pub(super) const UNITS: u8 = 100;
 /// Registers of each, one property each.
 pub(super) const REGISTERS: u16 = 20;
+/// Values in one reading of everything.
+pub(super) const CYCLE: u64 = UNITS as u64 * REGISTERS as u64;
 
 /// 100 units of 20 registers at one second, past their start.
 pub(super) async fn hundred() -> Result<Line> {
@@ -248,11 +260,12 @@ pub(super) async fn hundred() -> Result<Line> {
 impl Fleet {
     /// What the steady load on `line` costs for `time`, after a start that is not counted.
     pub(super) async fn measure(line: &mut Line, time: Duration) -> Result<Self> {
-        tokio::time::sleep(SETTLED).await;
+        line.takes(SETTLED * CYCLE).await?;
         let start = Instant::now();
         let (taken, mapper) = (line.taken().await?, line.mapper()?.busy()?);
         let agent = line.gateway.agent()?.busy()?;
-        tokio::time::sleep(time).await;
+        // Nobody asks for counters meanwhile: that would cost the agent as much as what is measured.
+        sleep_until((start + time).into()).await;
         let seconds = start.elapsed().as_secs_f64();
         let values = line.taken().await? - taken;
         ensure!(values > 0, "no value was taken");

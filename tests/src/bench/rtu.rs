@@ -2,15 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use sim_modbus::{Counters, LineOptions};
+use tokio::time::timeout;
 
-use crate::world::{Machine, World, good};
+use super::per;
+use crate::world::{Machine, PATIENCE, World, good};
 
 const BAUD: u32 = 9600;
-/// Start, eight data bits, parity and stop (serial line specification, section 2.5.1).
-const BITS_A_CHARACTER: f64 = 11.0;
+/// Of a character: start, eight data bits, parity and stop (serial line specification, section 2.5.1).
+const BITS: u64 = 11;
+/// Characters of a transaction that reads a register: request of 8, answer of 7, and 3.5 of silence after each.
+const REGISTER: u64 = 22;
+/// The same of a coil: its answer is shorter by one.
+const COIL: u64 = REGISTER - 1;
 
 /// What it measured.
 #[derive(Debug, Serialize)]
@@ -25,11 +31,11 @@ pub struct Rtu {
     pub wanted_share: f64,
 }
 
-/// Polls two units as fast as the line goes for `seconds`, one register a request: the hardest case, since each
-/// request has its silences.
+/// Polls two units as fast as the line goes, one register a request: the hardest case, since each request has its
+/// silences. Counts as many transactions as take `seconds` where one follows the other without pause.
 ///
 /// # Errors
-/// Nothing was read.
+/// A part does not start, or the line stands still.
 pub async fn run(seconds: u64) -> Result<Rtu> {
     let machine = |name, unit| Machine::new(name, unit).every(1).keys("parity: even, timeout: 5s");
     let machines = [machine("a", 1), machine("b", 2)];
@@ -37,16 +43,18 @@ pub async fn run(seconds: u64) -> Result<Rtu> {
     world.start().await?;
     world.until("b", "level", |level| good(level).is_some()).await?;
     let (before, start) = (world.devices().counters(), Instant::now());
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let (after, time) = (world.devices().counters(), start.elapsed());
+    let enough = before.requests + seconds * u64::from(BAUD) / (REGISTER * BITS);
+    let counted = world.devices().until(|now| now.requests >= enough);
+    let patience = Duration::from_secs(seconds) * 3 + PATIENCE;
+    let after = timeout(patience, counted).await.context("the line stands still")?;
+    let time = start.elapsed();
     world.stop().await?;
 
-    let words = asked(&after, &[3, 4]) - asked(&before, &[3, 4]);
-    let bits = asked(&after, &[1]) - asked(&before, &[1]);
-    // Request of 8 characters, answer of 7 (a register) or 6 (a coil), and 3.5 of silence after each.
-    let line = (words * 22.0 + bits * 21.0) * BITS_A_CHARACTER / f64::from(BAUD);
-    let share = line / time.as_secs_f64();
-    let transactions_per_second = (words + bits) / time.as_secs_f64();
+    let registers = asked(&after, &[3, 4]) - asked(&before, &[3, 4]);
+    let coils = asked(&after, &[1]) - asked(&before, &[1]);
+    let bits = (registers * REGISTER + coils * COIL) * BITS;
+    let share = per(bits, time.as_secs_f64()) / f64::from(BAUD);
+    let transactions_per_second = per(registers + coils, time.as_secs_f64());
     Ok(Rtu {
         transactions_per_second,
         theoretical_per_second: transactions_per_second / share,
@@ -55,10 +63,9 @@ pub async fn run(seconds: u64) -> Result<Rtu> {
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn asked(counters: &Counters, functions: &[u8]) -> f64 {
+fn asked(counters: &Counters, functions: &[u8]) -> u64 {
     let of_unit = |unit: &sim_modbus::UnitCounters| -> u64 {
         functions.iter().filter_map(|function| unit.functions.get(function)).sum()
     };
-    counters.units.values().map(of_unit).sum::<u64>() as f64
+    counters.units.values().map(of_unit).sum()
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde::Serialize;
+use tokio::time::{timeout, timeout_at};
 
-use super::modbus::{self, Fleet, REGISTERS, SETTLED, UNITS, cost};
+use super::modbus::{self, CYCLE, Fleet, REGISTERS, SETTLED, UNITS, cost};
 use super::{megabytes, per};
 use crate::gateway::Gateway;
 use crate::peers;
@@ -61,7 +62,7 @@ pub async fn run(seconds: u64) -> Result<Beside> {
     command.arg(&config).stdout(Stdio::null());
     let log = sink.folder().join("telegraf.log");
     let process = Process::start(&mut command, &log)?;
-    let first = tokio::time::timeout(PATIENCE, values(&mut published)).await;
+    let first = timeout(PATIENCE, values(&mut published)).await;
     first.with_context(|| std::fs::read_to_string(&log).unwrap_or_default())??;
     let peer = Telegraf::measure(&process, &mut published, time);
     let (ours, telegraf) = tokio::try_join!(Fleet::measure(&mut line, time), peer)?;
@@ -78,13 +79,14 @@ pub async fn run(seconds: u64) -> Result<Beside> {
 
 impl Telegraf {
     async fn measure(process: &Process, published: &mut EventLoop, time: Duration) -> Result<Self> {
-        let settled = Instant::now() + SETTLED;
-        while let Ok(event) = tokio::time::timeout_at(settled.into(), published.poll()).await {
-            event?;
+        let mut settled = 0;
+        while settled < SETTLED * CYCLE {
+            settled +=
+                timeout(PATIENCE, values(published)).await.context("nothing published")??;
         }
         let (start, cpu) = (Instant::now(), process.busy()?);
         let (end, mut count) = (start + time, 0);
-        while let Ok(more) = tokio::time::timeout_at(end.into(), values(published)).await {
+        while let Ok(more) = timeout_at(end.into(), values(published)).await {
             count += more?;
         }
         let cpu = process.busy()?.saturating_sub(cpu);

@@ -33,9 +33,9 @@ enum Line {
     },
     /// Resident memory of the agent with 20 x 5 and 1,000 x 10 properties and a mapper.
     Memory {
-        /// Seconds of reporting before the memory is read.
+        /// Reports of each device, one a second, before the memory is read.
         #[arg(long, default_value_t = 10)]
-        seconds: u64,
+        rounds: i64,
     },
     /// The Modbus mapper: registers a second beside a bare tokio-modbus loop; processor time and memory with 100 units.
     Modbus {
@@ -53,7 +53,7 @@ enum Line {
     Order,
     /// Share of a serial line at 9600 baud that the mapper uses.
     Rtu {
-        /// Seconds of polling.
+        /// Seconds of polling, if it leaves no pause: so many transactions are counted.
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
@@ -70,7 +70,7 @@ async fn main() -> Result<ExitCode> {
     let line = match Bench::parse().line {
         Line::Start { runs } => serde_json::to_value(bench::start::run(runs).await?)?,
         Line::Dmi { seconds } => serde_json::to_value(bench::dmi::run(seconds).await?)?,
-        Line::Memory { seconds } => serde_json::to_value(bench::memory::run(seconds).await?)?,
+        Line::Memory { rounds } => serde_json::to_value(bench::memory::run(rounds).await?)?,
         Line::Rtu { seconds } => serde_json::to_value(bench::rtu::run(seconds).await?)?,
         Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
         Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,

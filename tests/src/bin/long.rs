@@ -32,15 +32,15 @@ enum Line {
     },
     /// A serial line at 9600 baud: silence between frames, each unit's own answers (row 2).
     Rtu {
-        /// Seconds of polling.
-        #[arg(long, default_value_t = 600)]
-        seconds: u64,
+        /// Requests on the line; 20,000 take ten minutes.
+        #[arg(long, default_value_t = 20_000)]
+        requests: u64,
     },
     /// 32 devices behind a gateway that takes one connection (row 2).
     OneConnection {
-        /// Seconds of polling.
-        #[arg(long, default_value_t = 600)]
-        seconds: u64,
+        /// Cycles of 100 ms that each device has.
+        #[arg(long, default_value_t = 6000)]
+        cycles: u32,
     },
     /// One to three of 16 units silent: the others keep 95 % of their readings (row 3).
     SilentUnits {
@@ -68,9 +68,9 @@ enum Line {
     },
     /// Values, devices, connections and subscribers that come and go: memory stays flat (row 24).
     Memory {
-        /// Seconds of coming and going.
-        #[arg(long, default_value_t = 600)]
-        seconds: u64,
+        /// Rounds of coming and going; 700 take ten minutes.
+        #[arg(long, default_value_t = 700)]
+        rounds: usize,
     },
     /// Devices that come and go every second: two changes of state a minute at most (row 29).
     Flapping {
@@ -122,8 +122,8 @@ async fn run(line: Line) -> Result<Json> {
     Ok(match line {
         Line::Kills { kills } => json!(e2e::crash::kills(kills).await?),
         Line::Reconnects { cycles } => json!(long::reconnects::run(cycles).await?),
-        Line::Rtu { seconds } => json!(long::rtu::run(seconds).await?),
-        Line::OneConnection { seconds } => json!(long::one_connection::run(seconds).await?),
+        Line::Rtu { requests } => json!(long::rtu::run(requests).await?),
+        Line::OneConnection { cycles } => json!(long::one_connection::run(cycles).await?),
         Line::SilentUnits { rounds } => {
             // 16 units with three transactions a second use a third of such a line.
             let (time_out, baud) = (Duration::from_millis(500), Some(38_400));
@@ -135,7 +135,7 @@ async fn run(line: Line) -> Result<Json> {
         Line::FullBus { writes } => {
             json!(long::full_bus::run(writes, Duration::from_millis(50)).await?)
         }
-        Line::Memory { seconds } => json!(long::memory::run(seconds).await?),
+        Line::Memory { rounds } => json!(long::memory::run(rounds).await?),
         Line::Flapping { seconds } => json!(long::flapping::run(seconds).await?),
         Line::All => anyhow::bail!("\"all\" is no line of its own"),
     })

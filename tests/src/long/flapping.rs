@@ -7,7 +7,7 @@ use anyhow::Result;
 use device_model::DeviceState;
 use serde::Serialize;
 use sim_modbus::{Fault, FaultKind};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Broken;
 use super::watch::Watch;
@@ -62,13 +62,13 @@ pub async fn run(seconds: u64) -> Result<Flapping> {
     };
     let outages = &mut flapping.outages;
     let flap = async {
-        let mut second = interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut half = interval(Duration::from_millis(500));
+        half.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for _ in 0..seconds {
-            second.tick().await;
+            half.tick().await;
             let silent = [1, 2]
                 .map(|unit| world.devices().inject(Fault::new(FaultKind::Silence).unit(unit)));
-            sleep(Duration::from_millis(500)).await;
+            half.tick().await;
             for fault in silent {
                 world.devices().clear(fault);
             }

@@ -1,9 +1,9 @@
 //! Row 24: memory that stays flat while everything moves: values, devices, connections, subscribers, desired values.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -51,26 +51,27 @@ pub struct Resident {
     pub files: (usize, usize),
 }
 
-/// Moves everything for `seconds`.
+/// Moves everything `rounds` times; three are the least that says something.
 ///
 /// # Errors
 /// A part does not start, or what was moved does not get where it should.
-pub async fn run(seconds: u64) -> Result<Memory> {
+pub async fn run(rounds: usize) -> Result<Memory> {
+    ensure!(rounds >= 3, "{rounds} rounds have no thirds");
     let gate = Gate::open()?;
     let machines: Vec<_> = (1..=UNITS).map(|unit| machine(unit, &gate)).collect();
     let mut world = World::tcp(&machines).await?.as_programs();
     gate.lead_to(world.served()?).await?;
     world.start().await?;
-    let (start, span) = (Instant::now(), Duration::from_secs(seconds));
+    let start = Instant::now();
     let (mut mapper, mut agent) = (Vec::new(), Vec::new());
-    while start.elapsed() < span || mapper.len() < 3 {
-        round(&world, &gate, mapper.len()).await?;
+    for number in 0..rounds {
+        round(&world, &gate, number).await?;
         mapper.push(sample(world.mapper_program()?)?);
         agent.push(sample(world.agent_program()?)?);
     }
     let mut memory = Memory {
         seconds: start.elapsed().as_secs(),
-        rounds: mapper.len(),
+        rounds,
         requests: world.devices().counters().requests,
         mapper: Resident::of(&mapper),
         agent: Resident::of(&agent),
@@ -103,17 +104,12 @@ async fn round(world: &World, gate: &Gate, number: usize) -> Result<()> {
 
     let value = (number % 1000).to_string();
     let answer = world.set("m11", "setpoint", &value, "10s").await?;
-    anyhow::ensure!(word(&answer, "setpoint").as_deref() == Some("verified"), "{answer:#?}");
+    ensure!(word(&answer, "setpoint").as_deref() == Some("verified"), "{answer:#?}");
 
     let guest = u8::try_from(number % usize::from(GUESTS))? + 1;
     let name = format!("m{guest}");
     world.remove(&name)?;
-    let gone = async {
-        while world.device(&name).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, gone).await.with_context(|| format!("{name} stays"))?;
+    world.until_gone(&name).await?;
     world.apply(&machine(guest, gate))?;
     world.until(&name, "level", |level| good(level).is_some()).await?;
 

@@ -5,24 +5,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use sim_modbus::LineOptions;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::Broken;
 use super::watch::Watch;
-use crate::world::{Machine, World};
+use crate::world::{Machine, PATIENCE, World};
 
 const BAUD: u32 = 9600;
 /// 3.5 characters of 11 bits (serial line specification, section 2.5.1.1).
 const SILENCE: Duration = Duration::from_nanos(35 * 11 * 1_000_000_000 / (10 * BAUD as u64));
+/// Six times what a transaction takes on such a line.
+const SLOWEST: Duration = Duration::from_millis(150);
 const UNITS: u8 = 4;
 
 /// What it counted.
 #[derive(Debug, Default, Serialize)]
 pub struct Rtu {
-    /// How long the line was polled.
-    pub seconds: u64,
     /// Requests that the units were asked.
     pub requests: u64,
+    /// How long that took.
+    pub seconds: u64,
     /// Fewest that one of the units was asked.
     pub fewest_of_a_unit: u64,
     /// Shortest silence before a request, as the simulator measured it, in microseconds.
@@ -41,11 +43,11 @@ pub struct Rtu {
     pub broken: Broken,
 }
 
-/// Polls four units as fast as the line goes, for `seconds`.
+/// Polls four units as fast as the line goes, until they were asked `requests` times.
 ///
 /// # Errors
-/// A part does not start or ends.
-pub async fn run(seconds: u64) -> Result<Rtu> {
+/// A part does not start or ends, or the line is slower than [`SLOWEST`].
+pub async fn run(requests: u64) -> Result<Rtu> {
     let machines: Vec<_> = (1..=UNITS)
         .map(|unit| {
             let from = i64::from(unit) * 1000;
@@ -62,7 +64,7 @@ pub async fn run(seconds: u64) -> Result<Rtu> {
     world.start_agent().await?;
     let mut watch = Watch::open(&world).await?;
     world.start_mapper("mapper").await?;
-    let mut rtu = Rtu { seconds, ..Rtu::default() };
+    let mut rtu = Rtu::default();
     let watching = async {
         loop {
             let told = watch.good().await?;
@@ -76,11 +78,12 @@ pub async fn run(seconds: u64) -> Result<Rtu> {
         }
     };
     let start = Instant::now();
-    tokio::select! {
-        () = sleep(Duration::from_secs(seconds)) => {}
+    let asked = world.devices().until(|counters| counters.requests >= requests);
+    let patience = SLOWEST * u32::try_from(requests)? + PATIENCE;
+    let counters = tokio::select! {
+        asked = timeout(patience, asked) => asked.context("the line stands still")?,
         ended = watching => return ended,
-    }
-    let counters = world.devices().counters();
+    };
     world.stop().await?;
     rtu.seconds = start.elapsed().as_secs();
     rtu.requests = counters.requests;

@@ -48,12 +48,7 @@ async fn row_20_a_change_of_one_device_leaves_the_others_alone() -> Result<()> {
 
     // Removed and added again, again without harm to the others.
     world.remove("m5")?;
-    let gone = async {
-        while world.device("m5").await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, gone).await?;
+    world.until_gone("m5").await?;
     world.apply(&Machine::new("m5", 5))?;
     world.until("m5", "level", |level| good(level).is_some()).await?;
     assert_eq!(world.devices().counters().connections.accepted, 1);

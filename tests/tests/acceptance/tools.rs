@@ -1,13 +1,13 @@
 //! Demand 18: simulated devices with faults, from the manifests of the real ones. (Demands 17 and 22 are commands;
 //! their tests stand with the command line.)
 
-use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use e2e::process::{Process, eventually, program};
-use e2e::world::{Machine, PATIENCE, World, good};
+use e2e::process::{Process, program};
+use e2e::wait::eventually;
+use e2e::world::{MODEL, Machine, PATIENCE, World, good, tcp_wire};
 use sim_modbus::{Fault, LineOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -60,8 +60,10 @@ async fn row_18_one_simulator_serves_a_thousand_units() -> Result<()> {
     let mut manifests = String::from(MODEL);
     for address in &addresses {
         for unit in 1..=200 {
-            let port = address.port();
-            write!(manifests, "{}", thousandth(port, unit))?;
+            // Its level is its number.
+            let name = format!("u{}-{unit}", address.port());
+            let machine = Machine::new(name, unit).level(&format!("simValue: {unit}"));
+            manifests += &machine.manifest(&tcp_wire(*address));
         }
     }
     let file = folder.path().join("devices.yaml");
@@ -74,18 +76,17 @@ async fn row_18_one_simulator_serves_a_thousand_units() -> Result<()> {
     command.arg(&file).stdout(Stdio::null());
     let simulator = Process::start(&mut command, &folder.path().join("log"))?;
     let last = *addresses.last().context("no server")?;
-    let served = || Ok(std::net::TcpStream::connect(last).ok());
-    drop(eventually(PATIENCE, "the last server", served).await?);
+    eventually(PATIENCE, "the last server", async || Ok(TcpStream::connect(last).await?)).await?;
     let started = start.elapsed();
 
     for address in addresses {
         let mut stream = TcpStream::connect(address).await?;
         for unit in 1..=200_u8 {
-            // Transaction, protocol, length, unit; read one holding register from 0.
-            stream.write_all(&[0, unit, 0, 0, 0, 6, unit, 3, 0, 0, 0, 1]).await?;
+            // Transaction, protocol, length, unit; read one input register from 0.
+            stream.write_all(&[0, unit, 0, 0, 0, 6, unit, 4, 0, 0, 0, 1]).await?;
             let mut answer = [0; 11];
             timeout(PATIENCE, stream.read_exact(&mut answer)).await??;
-            assert_eq!(answer, [0, unit, 0, 0, 0, 5, unit, 3, 2, 0, unit]);
+            assert_eq!(answer, [0, unit, 0, 0, 0, 5, unit, 4, 2, 0, unit]);
         }
     }
     let peak = simulator.usage()?.peak;
@@ -95,35 +96,4 @@ async fn row_18_one_simulator_serves_a_thousand_units() -> Result<()> {
     let (status, _) = simulator.stop(PATIENCE).await?;
     assert!(status.success(), "{status}");
     Ok(())
-}
-
-const MODEL: &str = "
-apiVersion: devices.kubeedge.io/v1beta1
-kind: DeviceModel
-metadata: {name: unit, namespace: test}
-spec:
-  protocol: modbus
-  properties:
-  - {name: level, type: INT, accessMode: ReadWrite}
-";
-
-/// One of a thousand; its register holds its number.
-fn thousandth(port: u16, unit: u8) -> String {
-    format!(
-        "---
-apiVersion: devices.kubeedge.io/v1beta1
-kind: Device
-metadata: {{name: u{port}-{unit}, namespace: test}}
-spec:
-  deviceModelRef: {{name: unit}}
-  protocol:
-    protocolName: modbus
-    configData: {{ip: 127.0.0.1, port: {port}, slaveID: {unit}}}
-  properties:
-  - name: level
-    visitors:
-      protocolName: modbus
-      configData: {{register: HoldingRegister, offset: 0, limit: 1, simValue: {unit}}}
-"
-    )
 }
