@@ -117,3 +117,17 @@ impl ForeignMapper {
         Ok(answer)
     }
 }
+
+/// A twin of ReportDeviceStatus, with a value and nothing about it.
+pub fn twin(property: &str, value: &str) -> Json {
+    json!({ "propertyName": property, "observedDesired": {}, "reported": { "value": value } })
+}
+
+/// The request of ReportDeviceStatus.
+pub fn report(namespace: &str, device: &str, twins: &[Json]) -> Json {
+    json!({
+        "deviceName": device,
+        "deviceNamespace": namespace,
+        "reportedDevice": { "twins": twins },
+    })
+}

@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 use device_model::DeviceState;
-use e2e::foreign_mapper::{ForeignMapper, Stack};
+use e2e::foreign_mapper::{ForeignMapper, Stack, report, twin};
 use e2e::mosquitto::{Subscriber, publish};
+use e2e::wait::eventually;
 use e2e::world::{Machine, PATIENCE, World, good};
 use serde_json::{Value as Json, json};
 
@@ -34,14 +35,6 @@ spec:
 
 const PUMP: &str = "$hw/events/device/test/pump";
 
-fn twin(property: &str, value: &str) -> Json {
-    json!({ "propertyName": property, "observedDesired": {}, "reported": { "value": value } })
-}
-
-fn report(device: &str, twins: &[Json]) -> Json {
-    json!({ "deviceName": device, "deviceNamespace": "test", "reportedDevice": { "twins": twins } })
-}
-
 /// The property `name` in a message's device.
 fn property<'a>(device: &'a Json, name: &str) -> Result<&'a Json> {
     let properties = device["spec"]["properties"].as_array().context("it has properties")?;
@@ -68,7 +61,7 @@ impl Site {
     }
 
     async fn report(&mut self, device: &str, twins: &[Json]) -> Result<Json> {
-        self.mapper.call("ReportDeviceStatus", &report(device, twins), 1).await
+        self.mapper.call("ReportDeviceStatus", &report("test", device, twins), 1).await
     }
 
     async fn accepted(&mut self, device: &str, twins: &[Json]) -> Result<()> {
@@ -190,11 +183,8 @@ async fn is_found_again_after_a_restart_of_the_agent(site: &mut Site) -> Result<
     assert_eq!(pump.mapper.as_deref(), site.world.device("fan").await?.mapper.as_deref());
     assert!(pump.mapper.is_some());
     // Its connection breaks with the agent, and grpc takes a second to make another.
-    let end = std::time::Instant::now() + PATIENCE;
-    while site.accepted("pump", &[twin("level", "43")]).await.is_err() {
-        ensure!(std::time::Instant::now() < end, "its reports do not get through");
-    }
-    site.accepted("pump", &[twin("level", "42")]).await?;
+    let level = [twin("level", "42")];
+    eventually(PATIENCE, "its report", async || site.accepted("pump", &level).await).await?;
 
     site.world.set("pump", "setpoint", "470", "1ms").await?;
     assert_eq!(site.mapper.called().await?.0, "CreateDeviceModel");

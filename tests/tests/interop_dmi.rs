@@ -11,8 +11,8 @@ use device_model::{
 use dmi::convert::{DesiredTwin, Peer, device_to_proto, model_to_proto, report_from_proto};
 use dmi::proto::{self, DeviceManagerService, DeviceManagerServiceServer};
 use dmi::serve::Listener;
-use e2e::foreign_mapper::{ForeignMapper, Stack};
-use serde_json::{Value as Json, json};
+use e2e::foreign_mapper::{ForeignMapper, Stack, report, twin};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -118,14 +118,6 @@ impl DeviceManagerService for Agent {
     }
 }
 
-fn twin(property: &str, value: &str) -> Json {
-    json!({ "propertyName": property, "observedDesired": {}, "reported": { "value": value } })
-}
-
-fn report(twins: &[Json]) -> Json {
-    json!({ "deviceName": "pump", "deviceNamespace": "demo", "reportedDevice": { "twins": twins } })
-}
-
 struct World {
     mapper: ForeignMapper,
     own: PathBuf,
@@ -176,7 +168,7 @@ async fn registers_and_reports(stack: Stack) {
         let model = mapper.event("model").await?["model"].clone();
         assert_eq!(model["spec"]["properties"][1]["type"], "FLOAT");
 
-        let sent = report(&[twin("speed", "1450"), twin("flow", "1.5")]);
+        let sent = report("demo", "pump", &[twin("speed", "1450"), twin("flow", "1.5")]);
         let answer = mapper.call("ReportDeviceStatus", &sent, 1).await?;
         assert_eq!(answer["code"], "OK", "{answer}");
         let pump = Pump::new();
@@ -185,11 +177,11 @@ async fn registers_and_reports(stack: Stack) {
         assert_eq!(taken.twins[0].reading, Some(Reading::good(Value::Int(1450), NOW)));
         assert_eq!(taken.twins[1].reading, Some(Reading::good(Value::Float(1.5), NOW)));
 
-        let sent = report(&[twin("speed", "fast")]);
+        let sent = report("demo", "pump", &[twin("speed", "fast")]);
         let answer = mapper.call("ReportDeviceStatus", &sent, 1).await?;
         assert_eq!(answer["code"], "INVALIDARGUMENT", "{answer}");
         assert!(answer["message"].to_string().contains("twins[0].reported.value"), "{answer}");
-        let nil = report(&[json!({ "propertyName": "speed" })]);
+        let nil = report("demo", "pump", &[json!({ "propertyName": "speed" })]);
         let answer = mapper.call("ReportDeviceStatus", &nil, 1).await?;
         assert_eq!(answer["code"], "INVALIDARGUMENT", "{answer}");
 
@@ -197,7 +189,9 @@ async fn registers_and_reports(stack: Stack) {
         assert_eq!(mapper.call("ReportDeviceStates", &state, 1).await?["code"], "OK");
 
         // Many calls over one connection: header compression has to stay in step.
-        let answer = mapper.call("ReportDeviceStatus", &report(&[twin("speed", "0")]), 200).await?;
+        let answer = mapper
+            .call("ReportDeviceStatus", &report("demo", "pump", &[twin("speed", "0")]), 200)
+            .await?;
         assert_eq!((&answer["ok"], &answer["failed"]), (&json!(200), &json!(0)), "{answer}");
         Ok(())
     })
