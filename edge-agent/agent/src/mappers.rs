@@ -4,15 +4,17 @@
 //! task also knocks at the mapper's own socket every two seconds: a mapper that died does not answer there, so its
 //! devices are given up long before its lease ends, also those of peers that know no leases.
 
+mod dirty;
+mod reconciler;
 pub(crate) mod registration;
 mod resume;
 #[cfg(test)]
 mod tests;
+mod told;
 mod worker;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,30 +23,25 @@ use device_twin::store::Object;
 use device_twin::{Change, ChangeKind, Command, PropertyChange};
 use dmi::convert::Peer;
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::catalogue::Catalogue;
-use crate::feed::{Missed, Origin};
+use crate::feed::Origin;
 use crate::leases::{Denied, Leases, MapperName};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
 
+use dirty::Dirty;
+pub(crate) use reconciler::Reconciler;
 use resume::Former;
-pub(crate) use worker::{Told, ToldDevice, message};
+pub(crate) use told::{Told, ToldDevice, message};
 
-/// How often ended leases are looked for.
-const LEASE_CHECK: Duration = Duration::from_secs(1);
-/// Feed entries taken at a time.
-const CHUNK: usize = 256;
 /// Registrations that may wait for their task.
 const REGISTRATIONS: usize = 16;
 /// A new mapper opens its socket only after it was answered, and may take its time.
 const OPENING: Duration = Duration::from_secs(20);
-/// How long the tasks may take to keep what they told when the agent stops.
-const KEEPING: Duration = Duration::from_millis(500);
 /// Longest wait for a socket on this machine to accept.
 const KNOCK: Duration = Duration::from_secs(1);
 
@@ -96,36 +93,6 @@ struct Registered {
     stop: CancellationToken,
 }
 
-/// Devices that a mapper may have to be told of.
-#[derive(Debug, Default)]
-struct Dirty {
-    marked: Mutex<Marked>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Marked {
-    devices: HashSet<DeviceId>,
-    /// Every device that the mapper was told of or should be.
-    all: bool,
-}
-
-impl Dirty {
-    fn mark(&self, id: &DeviceId) {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner).devices.insert(id.clone());
-        self.wake.notify_one();
-    }
-
-    fn mark_all(&self) {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner).all = true;
-        self.wake.notify_one();
-    }
-
-    fn take(&self) -> Marked {
-        std::mem::take(&mut self.marked.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Asks for the task of a new registration.
 #[derive(Debug)]
 struct Start {
@@ -145,15 +112,6 @@ pub(crate) struct Pending {
     pub(crate) token: Arc<str>,
 }
 
-/// The task behind [`Mappers`].
-#[derive(Debug)]
-pub(crate) struct Reconciler {
-    mappers: Arc<Mappers>,
-    starts: mpsc::Receiver<Start>,
-    former: Former,
-    resumed: Vec<Start>,
-}
-
 impl Mappers {
     /// Nobody is registered. A lease lasts `ttl` without a call; a call to a mapper may take `timeout`. `objects`
     /// are the registrations that the store keeps, `devices` those that it knew at the start.
@@ -171,7 +129,7 @@ impl Mappers {
         let registry = Mutex::new(registry);
         let mappers = Arc::new(Self { registry, twins, catalogue, metrics, ttl, timeout, started });
         let former = Former::read(objects, devices);
-        (mappers.clone(), Reconciler { mappers, starts, former, resumed: Vec::new() })
+        (mappers.clone(), Reconciler::new(mappers, starts, former))
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -341,100 +299,6 @@ impl Registry {
             former.stop.cancel();
         }
         (self.count, dirty, stop)
-    }
-}
-
-impl Reconciler {
-    /// Takes those mappers of an earlier run as registered whose sockets answer.
-    pub(crate) async fn resume(&mut self) -> Result<(), Unavailable> {
-        self.resumed = self.former.resume(&self.mappers).await?;
-        Ok(())
-    }
-
-    /// Keeps mappers up to date until `stop`. `from` is the number of the last event that needs no hearing.
-    ///
-    /// # Errors
-    /// A task panicked.
-    pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) -> Result<(), String> {
-        let mappers = self.mappers.clone();
-        let feed = mappers.twins.feed().clone();
-        let mut newest = feed.subscribe();
-        let mut cursor = from;
-        let mut tasks: JoinSet<Option<(MapperName, u64)>> = JoinSet::new();
-        let mut check = tokio::time::interval(LEASE_CHECK);
-        let mut release = pin!(tokio::time::sleep(mappers.ttl));
-        let mut released = false;
-        loop {
-            for start in self.resumed.drain(..) {
-                tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
-            }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                Some(start) = self.starts.recv() => {
-                    tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
-                }
-                Some(ended) = tasks.join_next() => {
-                    let ended = ended.map_err(|error| error.to_string())?;
-                    let present = |(name, number): &(MapperName, u64)| {
-                        mappers.registry().mappers.get(name).is_some_and(|m| m.number == *number)
-                    };
-                    if let Some((name, _)) = ended.filter(present)
-                        && mappers.end(&name, "its socket does not answer").await.is_err()
-                    {
-                        break;
-                    }
-                }
-                _ = check.tick() => {
-                    let ended = mappers.registry().leases.ended(Instant::now());
-                    for name in ended {
-                        if mappers.end(&name, "its lease ended").await.is_err() {
-                            break;
-                        }
-                    }
-                    if self.resume().await.is_err() {
-                        break;
-                    }
-                }
-                () = &mut release, if !released => {
-                    // Whoever knows leases and lives has been heard of by now.
-                    released = true;
-                    self.former.release();
-                    mappers.resync();
-                }
-                changed = newest.changed() => {
-                    if changed.is_err() {
-                        break;
-                    }
-                    cursor = follow(&mappers, cursor);
-                }
-            }
-        }
-        // Stopped in the middle of what they tell, they keep what they told.
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        // Without an answer of the store there is nothing to wait for.
-        let _ = tokio::time::timeout(KEEPING, ended).await;
-        tasks.shutdown().await;
-        Ok(())
-    }
-}
-
-/// Reads the feed up to its end.
-fn follow(mappers: &Mappers, mut cursor: u64) -> u64 {
-    let feed = mappers.twins.feed();
-    loop {
-        match feed.after(cursor, CHUNK) {
-            Ok(entries) if entries.is_empty() => return cursor,
-            Ok(entries) => {
-                for entry in entries {
-                    cursor = entry.last();
-                    entry.changes.iter().for_each(|change| mappers.follow(change));
-                }
-            }
-            Err(Missed) => {
-                cursor = feed.newest();
-                mappers.resync();
-            }
-        }
     }
 }
 

@@ -5,16 +5,13 @@
 //! delay; a device that the mapper refuses, or does not answer for in time, is, too, and holds up no other.
 
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::fmt::Write;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use device_model::{Device, DeviceId, DeviceModel, Property};
+use device_model::{Device, DeviceId};
 use device_twin::Twin;
-use dmi::convert::{DesiredTwin, Peer, device_to_proto, model_to_proto};
+use dmi::convert::model_to_proto;
 use dmi::proto::{self, DeviceMapperServiceClient};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -22,9 +19,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use super::registration::{self, FIRST, Noted, OTHER};
+use super::registration::{self, FIRST, Noted};
+use super::told::{ToldDevice, message};
 use super::{Mappers, OPENING, Start, answers};
-use crate::catalogue::ModelId;
 use crate::leases::MapperName;
 
 /// How often a mapper's socket is tried.
@@ -35,77 +32,6 @@ const SILENCES: u32 = 3;
 const REFUSALS: u32 = 2;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(30);
-
-/// What a mapper was told.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub(crate) devices: HashMap<DeviceId, ToldDevice>,
-    pub(crate) models: HashMap<ModelId, Arc<DeviceModel>>,
-    /// The same as the store keeps it, together with what an earlier run told; none for a mapper that knows leases.
-    pub(super) noted: Option<Noted>,
-}
-
-impl Told {
-    /// Has the store keep it from now on: what it keeps.
-    pub(super) fn note(&mut self) -> &Noted {
-        let told = self.devices.iter().map(|(id, told)| (id.clone(), told.fingerprint()));
-        self.noted.insert(told.collect())
-    }
-}
-
-/// What it was told of one device.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ToldDevice {
-    device: Arc<Device>,
-    /// Of the generations of all that is desired.
-    desired: u64,
-}
-
-impl ToldDevice {
-    /// What a message made of `twin` tells.
-    pub(crate) fn of(twin: &Twin) -> Self {
-        let mut hasher = DefaultHasher::new();
-        for (_, state) in twin.properties() {
-            state.desired.as_ref().map(|desired| desired.generation).hash(&mut hasher);
-        }
-        Self { device: twin.device().clone(), desired: hasher.finish() }
-    }
-
-    /// The same for equal devices with equal wishes, in every run of this program. Another program may have others:
-    /// then a device is told once more than it needs to be.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut text = Hashed(DefaultHasher::new());
-        // Writing into a hash cannot fail.
-        let _ = write!(text, "{:?}", self.device);
-        self.desired.hash(&mut text.0);
-        text.0.finish().max(OTHER + 1)
-    }
-}
-
-/// Takes text without keeping it.
-struct Hashed(DefaultHasher);
-
-impl std::fmt::Write for Hashed {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
-    }
-}
-
-/// The message for a twin's device with what is desired of it now.
-pub(crate) fn message(twin: &Twin, peer: Peer) -> Result<proto::Device, device_model::Problem> {
-    let desired = |property: &Property| {
-        let (_, state) = twin.property(property.name.as_str())?;
-        let desired = state.desired.as_ref()?;
-        Some(DesiredTwin {
-            value: desired.value.clone(),
-            generation: desired.generation,
-            set_at: desired.set_at,
-            ack: state.ack.as_ref().map(|ack| (ack.generation, ack.code)),
-        })
-    };
-    device_to_proto(twin.device(), desired, peer)
-}
 
 /// How a call went.
 enum Call {
@@ -455,6 +381,7 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registration::OTHER;
     use super::super::tests::{info, nobody};
     use super::*;
 

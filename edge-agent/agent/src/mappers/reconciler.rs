@@ -1,0 +1,133 @@
+//! The task behind [`Mappers`]: follows the feed and the leases, and owns the tasks of the mappers.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::resume::Former;
+use super::{Mappers, Start, worker};
+use crate::feed::Missed;
+use crate::leases::MapperName;
+use crate::twins::Unavailable;
+
+/// How often ended leases are looked for.
+const LEASE_CHECK: Duration = Duration::from_secs(1);
+/// Feed entries taken at a time.
+const CHUNK: usize = 256;
+/// How long the tasks may take to keep what they told when the agent stops.
+const KEEPING: Duration = Duration::from_millis(500);
+
+/// The task behind [`Mappers`].
+#[derive(Debug)]
+pub(crate) struct Reconciler {
+    mappers: Arc<Mappers>,
+    starts: mpsc::Receiver<Start>,
+    former: Former,
+    resumed: Vec<Start>,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        mappers: Arc<Mappers>,
+        starts: mpsc::Receiver<Start>,
+        former: Former,
+    ) -> Self {
+        Self { mappers, starts, former, resumed: Vec::new() }
+    }
+
+    /// Takes those mappers of an earlier run as registered whose sockets answer.
+    pub(crate) async fn resume(&mut self) -> Result<(), Unavailable> {
+        self.resumed = self.former.resume(&self.mappers).await?;
+        Ok(())
+    }
+
+    /// Keeps mappers up to date until `stop`. `from` is the number of the last event that needs no hearing.
+    ///
+    /// # Errors
+    /// A task panicked.
+    pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) -> Result<(), String> {
+        let mappers = self.mappers.clone();
+        let feed = mappers.twins.feed().clone();
+        let mut newest = feed.subscribe();
+        let mut cursor = from;
+        let mut tasks: JoinSet<Option<(MapperName, u64)>> = JoinSet::new();
+        let mut check = tokio::time::interval(LEASE_CHECK);
+        let mut release = pin!(tokio::time::sleep(mappers.ttl));
+        let mut released = false;
+        loop {
+            for start in self.resumed.drain(..) {
+                tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(start) = self.starts.recv() => {
+                    tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
+                }
+                Some(ended) = tasks.join_next() => {
+                    let ended = ended.map_err(|error| error.to_string())?;
+                    let present = |(name, number): &(MapperName, u64)| {
+                        mappers.registry().mappers.get(name).is_some_and(|m| m.number == *number)
+                    };
+                    if let Some((name, _)) = ended.filter(present)
+                        && mappers.end(&name, "its socket does not answer").await.is_err()
+                    {
+                        break;
+                    }
+                }
+                _ = check.tick() => {
+                    let ended = mappers.registry().leases.ended(Instant::now());
+                    for name in ended {
+                        if mappers.end(&name, "its lease ended").await.is_err() {
+                            break;
+                        }
+                    }
+                    if self.resume().await.is_err() {
+                        break;
+                    }
+                }
+                () = &mut release, if !released => {
+                    // Whoever knows leases and lives has been heard of by now.
+                    released = true;
+                    self.former.release();
+                    mappers.resync();
+                }
+                changed = newest.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    cursor = follow(&mappers, cursor);
+                }
+            }
+        }
+        // Stopped in the middle of what they tell, they keep what they told.
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        // Without an answer of the store there is nothing to wait for.
+        let _ = tokio::time::timeout(KEEPING, ended).await;
+        tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Reads the feed up to its end.
+fn follow(mappers: &Mappers, mut cursor: u64) -> u64 {
+    let feed = mappers.twins.feed();
+    loop {
+        match feed.after(cursor, CHUNK) {
+            Ok(entries) if entries.is_empty() => return cursor,
+            Ok(entries) => {
+                for entry in entries {
+                    cursor = entry.last();
+                    entry.changes.iter().for_each(|change| mappers.follow(change));
+                }
+            }
+            Err(Missed) => {
+                cursor = feed.newest();
+                mappers.resync();
+            }
+        }
+    }
+}
