@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::catalogue::Catalogue;
 use crate::feed::{Origin, Touched};
 use crate::leases::Denied;
-use crate::mappers::{MapperInfo, Mappers, Told, ToldDevice, message};
+use crate::mappers::{MapperInfo, Mappers, NotRegistered, Told, ToldDevice, message};
 use crate::metrics::Metrics;
 use crate::refuse;
 use crate::twins::{Twins, Unavailable, now};
@@ -83,11 +83,7 @@ impl DmiServer {
         let capabilities = word(&metadata, headers::CAPABILITIES);
         let info = mapper_info(request.mapper, capabilities)?;
         let (peer, leased) = (info.peer, info.leased);
-        let pending = self
-            .mappers
-            .register(info)
-            .await
-            .map_err(|taken| Status::already_exists(taken.to_string()))?;
+        let pending = self.mappers.register(info).await.map_err(|error| not_registered(&error))?;
         let mut told = Told::default();
         let mut answer = MapperRegisterResponse::default();
         if request.with_data {
@@ -356,6 +352,13 @@ fn denied(denied: Denied) -> Status {
         Denied::Owner(owner) => Status::permission_denied(format!(
             "the device belongs to mapper {owner}; report only devices that you were given"
         )),
+    }
+}
+
+fn not_registered(error: &NotRegistered) -> Status {
+    match error {
+        NotRegistered::NameTaken { .. } => Status::already_exists(error.to_string()),
+        NotRegistered::Unavailable(error) => unavailable(*error),
     }
 }
 

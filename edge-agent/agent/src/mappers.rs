@@ -57,12 +57,13 @@ pub(crate) struct MapperInfo {
     pub(crate) leased: bool,
 }
 
-/// A registration was refused.
+/// A mapper was not registered.
 #[derive(Debug, thiserror::Error)]
-#[error("mapper {name} is registered already and answers at {}; give this one another name", address.display())]
-pub(crate) struct NameTaken {
-    name: MapperName,
-    address: PathBuf,
+pub(crate) enum NotRegistered {
+    #[error("mapper {name} is registered already and answers at {}; give this one another name", address.display())]
+    NameTaken { name: MapperName, address: PathBuf },
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 /// Who is registered. Shared by the DMI server, which registers, and the task that reconciles.
@@ -86,6 +87,7 @@ struct Registry {
 
 #[derive(Debug)]
 struct Registered {
+    protocol: String,
     address: PathBuf,
     /// Numbers registrations: a task of an older one has nothing to say.
     number: u64,
@@ -101,15 +103,31 @@ struct Start {
     dirty: Arc<Dirty>,
     stop: CancellationToken,
     told: Told,
+    /// Whether the store keeps what is noted in `told`.
+    kept: bool,
 }
 
 /// A registration that its mapper has not been answered yet.
+///
+/// Its task starts when this is dropped, in any case: a caller that hung up meanwhile leaves a mapper that was told
+/// nothing, and the task tells it.
 pub(crate) struct Pending {
-    start: Start,
+    start: Option<Start>,
+    task: Option<mpsc::OwnedPermit<Start>>,
     /// The devices that are the mapper's.
     pub(crate) devices: Vec<DeviceId>,
     /// Its token.
     pub(crate) token: Arc<str>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let (Some(start), Some(task)) = (self.start.take(), self.task.take()) {
+            // Whatever changed since `told` was put together.
+            start.dirty.mark_all();
+            task.send(start);
+        }
+    }
 }
 
 impl Mappers {
@@ -137,14 +155,20 @@ impl Mappers {
     }
 
     /// Registers a mapper and gives it its devices; complete it with [`Mappers::begin`].
-    pub(crate) async fn register(&self, info: MapperInfo) -> Result<Pending, NameTaken> {
+    pub(crate) async fn register(&self, info: MapperInfo) -> Result<Pending, NotRegistered> {
         let former = self.registry().mappers.get(&info.name).map(|known| known.address.clone());
         if let Some(address) = former
             && address != info.address
             && answers(&address).await
         {
-            return Err(NameTaken { name: info.name, address });
+            return Err(NotRegistered::NameTaken { name: info.name, address });
         }
+        let former = self.registry().of_another_protocol(&info);
+        if let Some(number) = former {
+            self.end(&info.name, number, "it serves another protocol now").await?;
+        }
+        let task = self.started.clone().reserve_owned().await;
+        let task = task.map_err(|_| Unavailable::Stopped)?;
         let token: Arc<str> = uuid::Uuid::new_v4().to_string().into();
         let mut registry = self.registry();
         let (number, dirty, stop) = registry.enter(&info, &token);
@@ -168,24 +192,27 @@ impl Mappers {
             mapper = %info.name, protocol = info.protocol, devices = devices.len(),
             socket = %info.address.display(), "mapper registered"
         );
-        let start = Start { info, number, dirty, stop, told: Told::default() };
-        Ok(Pending { start, devices, token })
+        let told = Told::nothing(info.leased);
+        let start = Start { info, number, dirty, stop, told, kept: false };
+        Ok(Pending { start: Some(start), task: Some(task), devices, token })
     }
 
     /// Begins to keep a registered mapper up to date. `told` is what the answer to its registration holds.
-    pub(crate) async fn begin(&self, pending: Pending, mut told: Told) -> Result<(), Unavailable> {
-        let info = &pending.start.info;
-        if info.leased {
+    pub(crate) async fn begin(
+        &self,
+        mut pending: Pending,
+        mut told: Told,
+    ) -> Result<(), Unavailable> {
+        let Some(start) = &mut pending.start else { return Ok(()) };
+        if start.info.leased {
             // It may have been one without.
-            self.twins.forget(registration::key(&info.name)).await?;
+            self.twins.forget(registration::key(&start.info.name)).await?;
         } else {
             let noted = told.note();
-            self.twins.keep(registration::object(info, noted)).await?;
+            self.twins.keep(registration::object(&start.info, noted)).await?;
         }
-        let start = Start { told, ..pending.start };
-        // Whatever changed since `told` was put together.
-        start.dirty.mark_all();
-        self.started.send(start).await.map_err(|_| Unavailable::Stopped)
+        (start.told, start.kept) = (told, true);
+        Ok(())
     }
 
     /// Whether the bearer of `token` may speak for `device`; renews its lease.
@@ -247,22 +274,24 @@ impl Mappers {
         }
     }
 
-    /// A mapper is gone: nobody knows the state of its devices, until another one has them.
-    async fn end(&self, name: &MapperName, why: &str) -> Result<(), Unavailable> {
+    /// A mapper is gone, unless it has registered again since it had `number`: nobody knows the state of its devices,
+    /// until another one has them.
+    async fn end(&self, name: &MapperName, number: u64, why: &str) -> Result<(), Unavailable> {
         let lost = {
             let mut registry = self.registry();
-            if let Some(mapper) = registry.mappers.remove(name) {
-                mapper.stop.cancel();
+            match registry.mappers.remove(name) {
+                Some(mapper) if mapper.number == number => mapper.stop.cancel(),
+                Some(newer) => {
+                    registry.mappers.insert(name.clone(), newer);
+                    return Ok(());
+                }
+                None => return Ok(()),
             }
             registry.leases.end(name)
         };
         // Before anybody else has them: what the next one says of their state must stay.
         self.twins.apply(vec![Command::Lose(lost.clone())], Origin::Unasked).await?;
-        // Unless it came back meanwhile: then what is kept is of now.
-        let back = self.registry().mappers.contains_key(name);
-        if !back {
-            self.twins.forget(registration::key(name)).await?;
-        }
+        self.forget(name).await?;
         let mut moved = 0;
         let mut registry = self.registry();
         let Registry { leases, mappers, .. } = &mut *registry;
@@ -277,9 +306,32 @@ impl Mappers {
         warn!(mapper = %name, devices = lost.len(), moved, why, "mapper gone");
         Ok(())
     }
+
+    /// The store need not keep the registration of a mapper that is gone. Did it come back meanwhile, its task keeps it
+    /// again.
+    async fn forget(&self, name: &MapperName) -> Result<(), Unavailable> {
+        self.twins.forget(registration::key(name)).await?;
+        if let Some(back) = self.registry().mappers.get(name) {
+            back.dirty.mark_forgotten();
+        }
+        Ok(())
+    }
+
+    /// The mappers whose leases are over, with the numbers of their registrations.
+    fn ended(&self) -> Vec<(MapperName, u64)> {
+        let registry = self.registry();
+        let names = registry.leases.ended(Instant::now()).into_iter();
+        names.filter_map(|name| Some((name.clone(), registry.mappers.get(&name)?.number))).collect()
+    }
 }
 
 impl Registry {
+    /// The number of a registration under the same name for devices of another protocol.
+    fn of_another_protocol(&self, info: &MapperInfo) -> Option<u64> {
+        let known = self.mappers.get(&info.name)?;
+        (known.protocol != info.protocol).then_some(known.number)
+    }
+
     /// A mapper is there, for the first time or again: its number, what it has to be told and its end.
     fn enter(
         &mut self,
@@ -290,6 +342,7 @@ impl Registry {
         self.count += 1;
         let (dirty, stop) = (Arc::<Dirty>::default(), CancellationToken::new());
         let registered = Registered {
+            protocol: info.protocol.clone(),
             address: info.address.clone(),
             number: self.count,
             dirty: dirty.clone(),

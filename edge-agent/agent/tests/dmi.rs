@@ -10,7 +10,7 @@ use edge_agent::config::Span;
 use futures::future::join_all;
 use tonic::Code;
 use world::mapper::{FakeMapper, Heard};
-use world::{World, eventually, within};
+use world::{World, device, eventually, within};
 
 fn reported(device: &edge_agent::api::view::DeviceView, property: &str) -> Option<String> {
     device.property(property)?.reported.as_ref()?.value.clone()
@@ -343,24 +343,75 @@ async fn a_missed_call_is_made_again() {
     assert_eq!(heard, Heard::Updated("pump".into(), Some(("5".into(), "1".into()))));
 }
 
+/// An agent that does not wait long for an answer of a mapper.
+async fn impatient(devices: &[(&str, &str)]) -> World {
+    World::start(devices, |config| config.devices.call_timeout = Span::secs(2)).await
+}
+
 #[tokio::test]
-async fn a_device_that_hangs_in_its_mapper_holds_up_no_other() {
-    let world = World::start(&[("fan", ""), ("pump", "")], |config| {
-        config.devices.call_timeout = Span::millis(300);
-    })
-    .await;
-    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
-    *mapper.hanging.lock().unwrap() = Some("fan".into());
-    let body = r#"{"properties":{"speed":{"value":"5"}}}"#;
-    assert_eq!(world.set("fan", "", body).await.0, 200);
-    let told = |name: &str| Heard::Updated(name.into(), Some(("5".into(), "1".into())));
-    assert_eq!(mapper.hear().await, told("fan"));
+async fn a_device_that_hangs_in_its_mapper_holds_up_another_for_one_call_at_most() {
+    for ours in [true, false] {
+        let world = impatient(&[("fan", ""), ("pump", "")]).await;
+        let dmi = &world.addresses.dmi;
+        let mut mapper = if ours {
+            FakeMapper::ours(dmi, "mapper").await
+        } else {
+            FakeMapper::old(dmi, "mapper").await
+        };
+        *mapper.hanging.lock().unwrap() = Some("fan".into());
+        let body = |speed| format!(r#"{{"properties":{{"speed":{{"value":"{speed}"}}}}}}"#);
+        let told = |name: &str, speed: &str| {
+            Heard::Updated(name.into(), Some((speed.into(), speed.into())))
+        };
+        assert_eq!(world.set("fan", "", &body(1)).await.0, 200);
+        assert_eq!(mapper.hear().await, told("fan", "1"));
+        // Whoever wishes again and again does not make it cost a call each time.
+        for speed in 1..4 {
+            assert_eq!(world.set("fan", "", &body(speed + 1)).await.0, 200);
+            assert_eq!(world.set("pump", "", &body(speed)).await.0, 200);
+            assert_eq!(mapper.hear().await, told("pump", &speed.to_string()));
+        }
+        // Nor is it given up.
+        *mapper.hanging.lock().unwrap() = None;
+        assert_eq!(mapper.hear().await, told("fan", "4"));
+    }
+}
+
+#[tokio::test]
+async fn a_registration_without_an_answer_may_have_been_heard() {
+    let world = impatient(&[]).await;
+    let mut mapper = FakeMapper::old(&world.addresses.dmi, "mapper").await;
+    *mapper.hanging.lock().unwrap() = Some("pump".into());
+    world.write("pump.yaml", &device("pump", "1"));
+    assert_eq!(mapper.hear().await, Heard::Model("pump".into()));
+    let wish = |speed: &str| Some((speed.to_owned(), speed.to_owned()));
+    assert_eq!(mapper.hear().await, Heard::Registered("pump".into(), wish("1")));
+    let body = r#"{"properties":{"speed":{"value":"2"}}}"#;
     assert_eq!(world.set("pump", "", body).await.0, 200);
-    within("the other device", async { while mapper.hear().await != told("pump") {} }).await;
-    // Nor is it given up.
-    while mapper.heard.try_recv().is_ok() {}
     *mapper.hanging.lock().unwrap() = None;
-    assert_eq!(mapper.hear().await, told("fan"));
+    // Mappers of KubeEdge do nothing when a device that they know is registered.
+    assert_eq!(mapper.hear().await, Heard::Updated("pump".into(), wish("2")));
+}
+
+#[tokio::test]
+async fn a_mapper_that_changes_its_protocol_leaves_its_devices_to_another() {
+    let world = World::with(&[("fan", ""), ("pump", "")]).await;
+    let dmi = &world.addresses.dmi;
+    let mut one = FakeMapper::ours(dmi, "one").await;
+    assert_eq!(one.devices(), ["fan", "pump"]);
+    for name in one.devices() {
+        one.state(&name, "online").await.unwrap();
+    }
+    let mut other = FakeMapper::ours(dmi, "other").await;
+    assert!(other.devices().is_empty());
+    one.protocol = "another".into();
+    one.register().await.unwrap();
+    assert!(one.devices().is_empty());
+    let heard = other.hear_some(3).await;
+    let registered = |name: &str| Heard::Registered(name.into(), None);
+    assert_eq!(heard, [Heard::Model("pump".into()), registered("fan"), registered("pump")]);
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!((pump.mapper.as_deref(), pump.state), (Some("other"), DeviceState::Unknown));
 }
 
 #[tokio::test]

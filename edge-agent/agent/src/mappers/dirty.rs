@@ -18,6 +18,8 @@ pub(super) struct Marked {
     pub(super) devices: HashSet<DeviceId>,
     /// Every device that the mapper was told of or should be.
     pub(super) all: bool,
+    /// What the store keeps of the mapper may be gone.
+    pub(super) forgotten: bool,
 }
 
 impl Dirty {
@@ -28,6 +30,12 @@ impl Dirty {
 
     pub(super) fn mark_all(&self) {
         self.marked.lock().unwrap_or_else(PoisonError::into_inner).all = true;
+        self.wake.notify_one();
+    }
+
+    /// The store forgot an earlier registration of the mapper, which may have been this one.
+    pub(super) fn mark_forgotten(&self) {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).forgotten = true;
         self.wake.notify_one();
     }
 

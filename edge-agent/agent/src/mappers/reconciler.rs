@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -69,19 +69,15 @@ impl Reconciler {
                 }
                 Some(ended) = tasks.join_next() => {
                     let ended = ended.map_err(|error| error.to_string())?;
-                    let present = |(name, number): &(MapperName, u64)| {
-                        mappers.registry().mappers.get(name).is_some_and(|m| m.number == *number)
-                    };
-                    if let Some((name, _)) = ended.filter(present)
-                        && mappers.end(&name, "its socket does not answer").await.is_err()
+                    if let Some((name, number)) = ended
+                        && mappers.end(&name, number, "its socket does not answer").await.is_err()
                     {
                         break;
                     }
                 }
                 _ = check.tick() => {
-                    let ended = mappers.registry().leases.ended(Instant::now());
-                    for name in ended {
-                        if mappers.end(&name, "its lease ended").await.is_err() {
+                    for (name, number) in mappers.ended() {
+                        if mappers.end(&name, number, "its lease ended").await.is_err() {
                             break;
                         }
                     }
@@ -129,5 +125,40 @@ fn follow(mappers: &Mappers, mut cursor: u64) -> u64 {
                 mappers.resync();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{info, nobody};
+
+    #[tokio::test]
+    async fn a_caller_that_hangs_up_leaves_a_mapper_with_a_task() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mappers, mut reconciler, _owner) = nobody(dir.path());
+        let Ok(pending) = mappers.register(info("one", &dir.path().join("one.sock"))).await else {
+            panic!("nobody has that name")
+        };
+        drop(pending);
+        let start = reconciler.starts.try_recv().unwrap();
+        assert_eq!(&*start.info.name, "one");
+        assert!(start.dirty.take().all, "it is told everything");
+        assert!(!start.kept && start.told.devices.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_ended_an_older_registration_leaves_the_newer_one_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mappers, mut reconciler, _owner) = nobody(dir.path());
+        let mut numbers = Vec::new();
+        for _ in 0..2 {
+            let address = dir.path().join("one.sock");
+            assert!(mappers.register(info("one", &address)).await.is_ok());
+            numbers.push(reconciler.starts.try_recv().unwrap().number);
+        }
+        mappers.end(&"one".into(), numbers[0], "an old reason").await.unwrap();
+        assert_eq!(mappers.count(), 1);
+        mappers.end(&"one".into(), numbers[1], "a new reason").await.unwrap();
+        assert_eq!(mappers.count(), 0);
     }
 }

@@ -60,7 +60,7 @@ impl Former {
                 present.push(registration);
             } else if over {
                 info!(mapper = %name, "mapper of the run before is gone: its socket does not answer");
-                mappers.twins.forget(registration::key(name)).await?;
+                mappers.forget(name).await?;
             } else {
                 self.absent.push(registration);
             }
@@ -101,7 +101,7 @@ impl Mappers {
             );
             dirty.mark_all();
             let told = Told { noted: Some(noted), ..Told::default() };
-            starts.push(Start { info, number, dirty, stop, told });
+            starts.push(Start { info, number, dirty, stop, told, kept: true });
         }
         let Registry { leases, mappers, .. } = &mut *registry;
         for device in devices.iter().filter(|device| !former.contains(&device.id)) {

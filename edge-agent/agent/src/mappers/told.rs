@@ -24,6 +24,11 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// Before the first call to a mapper.
+    pub(super) fn nothing(leased: bool) -> Self {
+        Self { noted: (!leased).then(Noted::new), ..Self::default() }
+    }
+
     /// Has the store keep it from now on: what it keeps.
     pub(super) fn note(&mut self) -> &Noted {
         let told = self.devices.iter().map(|(id, told)| (id.clone(), told.fingerprint()));

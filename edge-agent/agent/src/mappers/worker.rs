@@ -2,9 +2,12 @@
 //!
 //! Level-triggered: what the mapper should know is compared with what it was told, so a call that got lost is made
 //! again, and a change that was taken back is none. A mapper that cannot be reached is tried again under a growing
-//! delay; a device that the mapper refuses, or does not answer for in time, is, too, and holds up no other.
+//! delay; a device that the mapper refuses, or does not answer for in time, is, too. Calls go one at a time, which is
+//! what mappers of others are made for: a device that the mapper hangs on holds up the others for one call, and then
+//! gets a small share of the task's time.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use super::registration::{self, FIRST, Noted};
+use super::registration::{self, FIRST, Noted, OTHER};
 use super::told::{ToldDevice, message};
 use super::{Mappers, OPENING, Start, answers};
 use crate::leases::MapperName;
@@ -32,6 +35,8 @@ const SILENCES: u32 = 3;
 const REFUSALS: u32 = 2;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(30);
+/// After a call that took all of its time, a device rests up to so many times as long.
+const REST: u32 = 16;
 
 /// How a call went.
 enum Call {
@@ -63,12 +68,41 @@ pub(super) async fn run(
     }
 }
 
+/// When a device is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    /// How long it waited before; those that wait longest come last, since they may cost the time of a call again.
+    delay: Duration,
+    at: Instant,
+    /// Whether the mapper did not answer for it the last time: then there is no sooner.
+    silent: bool,
+}
+
+impl Due {
+    fn at(now: Instant) -> Self {
+        Self { delay: Duration::ZERO, at: now, silent: false }
+    }
+
+    /// There is news of the device.
+    fn hurry(&mut self, now: Instant) {
+        if !self.silent {
+            *self = Self::at(now);
+        }
+    }
+
+    /// Waits longer than the last time, but for `least` to `most`.
+    fn put_off(&mut self, now: Instant, least: Duration, most: Duration) {
+        self.delay = (self.delay * 2).clamp(least, most);
+        self.at = now + self.delay;
+    }
+}
+
 struct Worker {
     mappers: Arc<Mappers>,
     client: DeviceMapperServiceClient<Channel>,
     start: Start,
-    /// Devices to look at, each with the time before which it is not tried again and the delay after that.
-    todo: HashMap<DeviceId, (Instant, Duration)>,
+    /// Devices to look at.
+    todo: HashMap<DeviceId, Due>,
     /// Before the next try to reach the mapper.
     delay: Duration,
     reached: bool,
@@ -83,6 +117,7 @@ struct Worker {
 impl Worker {
     fn new(mappers: Arc<Mappers>, start: Start) -> Self {
         let client = dmi::connect::mapper(&start.info.address, mappers.timeout);
+        let unkept = !start.kept && start.told.noted.is_some();
         Self {
             mappers,
             client,
@@ -92,7 +127,7 @@ impl Worker {
             reached: true,
             silences: 0,
             open: false,
-            unkept: false,
+            unkept,
         }
     }
 
@@ -134,23 +169,19 @@ impl Worker {
     async fn pass(&mut self) -> Option<Instant> {
         let marked = self.start.dirty.take();
         let now = Instant::now();
+        self.unkept |= marked.forgotten;
         if marked.all {
             let mine = self.mappers.catalogue.devices().into_iter().map(|device| device.id.clone());
             let told = &self.start.told;
             let noted = told.noted.iter().flat_map(Noted::keys);
             let known: Vec<_> = mine.chain(told.devices.keys().chain(noted).cloned()).collect();
-            self.todo.extend(known.into_iter().map(|id| (id, (now, FIRST_DELAY))));
+            known.into_iter().for_each(|id| self.hurry(id, now));
         }
-        self.todo.extend(marked.devices.into_iter().map(|id| (id, (now, FIRST_DELAY))));
-        let mut due: Vec<_> = self
-            .todo
-            .iter()
-            .filter(|(_, (at, _))| *at <= now)
-            .map(|(id, (at, delay))| (*delay, *at, id.clone()))
-            .collect();
-        // Those that were put off come last: they may cost the time of a call again.
+        marked.devices.into_iter().for_each(|id| self.hurry(id, now));
+        let todo = self.todo.iter().filter(|(_, due)| due.at <= now);
+        let mut due: Vec<_> = todo.map(|(id, due)| (*due, id.clone())).collect();
         due.sort();
-        let due: Vec<_> = due.into_iter().map(|(_, _, id)| id).collect();
+        let due: Vec<_> = due.into_iter().map(|(_, id)| id).collect();
         // Before it is told: a device that the mapper may know is never taken for one that is new to it.
         if self.start.told.noted.is_some() {
             for id in &due {
@@ -176,13 +207,13 @@ impl Worker {
                 }
                 Call::Refused(reason) => {
                     self.silences = 0;
-                    if self.put_off(&id) {
+                    if self.put_off(&id, false) {
                         warn!(mapper = %self.start.info.name, device = %id, reason, "mapper refused the device");
                     }
                 }
                 Call::Silent(status) => {
                     self.mappers.metrics.mapper_failures.fetch_add(1, Ordering::Relaxed);
-                    if self.put_off(&id) {
+                    if self.put_off(&id, true) {
                         warn!(mapper = %self.start.info.name, device = %id, %status, "no answer for the device");
                     }
                     self.silences = self.silences.saturating_add(1);
@@ -207,17 +238,25 @@ impl Worker {
 
     /// When the next device is due.
     fn earliest(&self) -> Option<Instant> {
-        self.todo.values().map(|(at, _)| *at).min()
+        self.todo.values().map(|due| due.at).min()
     }
 
-    /// Has a device wait, longer each time; whether it is the first time.
-    fn put_off(&mut self, id: &DeviceId) -> bool {
+    /// There is news of a device.
+    fn hurry(&mut self, id: DeviceId, now: Instant) {
+        self.todo.entry(id).or_insert(Due::at(now)).hurry(now);
+    }
+
+    /// Has a device wait, longer each time; whether that is news.
+    fn put_off(&mut self, id: &DeviceId, silent: bool) -> bool {
         let now = Instant::now();
-        let (at, delay) = self.todo.entry(id.clone()).or_insert((now, FIRST_DELAY));
-        let first = *delay == FIRST_DELAY;
-        *at = now + *delay;
-        *delay = (*delay * 2).min(LAST_DELAY);
-        first
+        let timeout = self.mappers.timeout;
+        let (least, most) =
+            if silent { (timeout, timeout * REST) } else { (FIRST_DELAY, LAST_DELAY) };
+        let due = self.todo.entry(id.clone()).or_insert(Due::at(now));
+        let news = due.delay.is_zero() || due.silent != silent;
+        due.silent = silent;
+        due.put_off(now, least, most);
+        news
     }
 
     /// Nothing gets through to the mapper: when to try again.
@@ -286,7 +325,11 @@ impl Worker {
             device_name: id.name().into(),
             device_namespace: id.namespace().into(),
         };
-        match judge(self.client.remove_device(request).await) {
+        let call = judge(self.client.remove_device(request).await);
+        if let Call::Refused(reason) = &call {
+            debug!(mapper = %self.start.info.name, device = %id, reason, "mapper refused to remove the device");
+        }
+        match call {
             // What it does not know it need not forget.
             Call::Done | Call::Refused(_) => {
                 self.start.told.devices.remove(id);
@@ -320,10 +363,15 @@ impl Worker {
             Ok(device) => self.register(device).await,
             Err(problem) => Call::Refused(problem.to_string()),
         };
-        if matches!(call, Call::Done) {
-            self.open = true;
-            self.note(id, |_| fingerprint);
-            self.start.told.devices.insert(id.clone(), now);
+        match call {
+            Call::Done => {
+                self.open = true;
+                self.note(id, |_| fingerprint);
+                self.start.told.devices.insert(id.clone(), now);
+            }
+            // It may have heard it all the same.
+            Call::Silent(_) | Call::Unreached(_) => self.note(id, |_| Some(OTHER)),
+            Call::Refused(_) => {}
         }
         call
     }
@@ -374,6 +422,8 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
         Err(status) => match status.code() {
             Code::Unavailable | Code::ResourceExhausted => Call::Unreached(status),
             Code::DeadlineExceeded | Code::Cancelled => Call::Silent(status),
+            // Not the mapper's word but the connection's.
+            Code::Unknown if status.source().is_some() => Call::Unreached(status),
             _ => Call::Refused(format!("{}: {}", status.code(), status.message())),
         },
     }
@@ -381,7 +431,6 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registration::OTHER;
     use super::super::tests::{info, nobody};
     use super::*;
 
@@ -389,12 +438,11 @@ mod tests {
     async fn what_the_store_did_not_keep_is_still_to_be_kept() {
         let dir = tempfile::tempdir().unwrap();
         let (mappers, _reconciler, owner) = nobody(dir.path());
-        let Ok(pending) = mappers.register(info("old", &dir.path().join("old.sock"))).await else {
+        let Ok(mut pending) = mappers.register(info("old", &dir.path().join("old.sock"))).await
+        else {
             panic!("nobody has that name")
         };
-        let mut start = pending.start;
-        start.told.note();
-        let mut worker = Worker::new(mappers, start);
+        let mut worker = Worker::new(mappers, pending.start.take().unwrap());
         let pump = DeviceId::new("demo", "pump").unwrap();
         worker.note(&pump, |_| Some(FIRST));
         worker.keep().await;

@@ -44,11 +44,13 @@ pub(crate) struct FakeMapper {
     pub(crate) socket: std::path::PathBuf,
     pub(crate) answer: MapperRegisterResponse,
     name: String,
+    /// Whose devices it serves.
+    pub(crate) protocol: String,
     address: String,
     ours: bool,
     /// Whether it says that it knows no device that is updated.
     pub(crate) forgetful: Arc<AtomicBool>,
-    /// The device whose updates it never answers.
+    /// The device whose calls it hears and never answers.
     pub(crate) hanging: Arc<Mutex<Option<String>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -94,6 +96,7 @@ impl FakeMapper {
             token: None,
             answer: MapperRegisterResponse::default(),
             name: name.into(),
+            protocol: "test".into(),
             address: socket.to_str().unwrap().into(),
             socket: socket.into(),
             ours,
@@ -109,7 +112,7 @@ impl FakeMapper {
             name: self.name.clone(),
             version: "1".into(),
             api_version: "v1beta1".into(),
-            protocol: "test".into(),
+            protocol: self.protocol.clone(),
             address: self.address.clone().into_bytes(),
             state: "ok".into(),
         };
@@ -218,6 +221,10 @@ struct Ears {
 }
 
 impl Ears {
+    fn hangs(&self, device: &str) -> bool {
+        self.hanging.lock().unwrap().as_deref() == Some(device)
+    }
+
     async fn note<T: Default>(&self, heard: Heard) -> Result<Response<T>, Status> {
         self.tell.send(heard).await.map_err(|_| Status::unavailable("gone"))?;
         Ok(Response::new(T::default()))
@@ -239,7 +246,9 @@ impl DeviceMapperService for Ears {
         request: Request<RegisterDeviceRequest>,
     ) -> Result<Response<RegisterDeviceResponse>, Status> {
         let (name, desired) = named(request.into_inner().device);
-        self.note(Heard::Registered(name, desired)).await
+        let hangs = self.hangs(&name);
+        let answer = self.note(Heard::Registered(name, desired)).await;
+        if hangs { std::future::pending().await } else { answer }
     }
 
     async fn remove_device(
@@ -254,8 +263,7 @@ impl DeviceMapperService for Ears {
         request: Request<UpdateDeviceRequest>,
     ) -> Result<Response<UpdateDeviceResponse>, Status> {
         let (name, desired) = named(request.into_inner().device);
-        let hangs = self.hanging.lock().unwrap().as_deref() == Some(name.as_str());
-        if hangs {
+        if self.hangs(&name) {
             self.note::<UpdateDeviceResponse>(Heard::Updated(name, desired)).await?;
             return std::future::pending().await;
         }
