@@ -26,12 +26,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::backoff::{Backoff, Pace};
-use crate::driver::{Cause, Driver, Session, SessionFault, Tag};
+use crate::driver::{Cause, Driver, SessionFault, Tag};
 use crate::member::{Link, Member};
 use crate::metrics::Metrics;
 use crate::report::{Batch, Report};
 use crate::schedule::{Schedule, Seat};
-use crate::wire::{bounded, close};
+use crate::wire::{bounded, changed, close};
 use crate::write::{Origin, Turn};
 
 /// What the fleet tells a wire's task.
@@ -61,7 +61,8 @@ pub(crate) struct Limits {
 
 /// A device is offline when its wire was not open by then.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// On a wire that is never idle, what is read of one device is told after this time, if not for another reason.
+/// On a wire that is never idle, what is read of one device is told after this time, if not for another reason: also
+/// while the next unit is waited for.
 const GATHER: Duration = Duration::from_millis(100);
 
 /// One wire, and what its task knows of the devices on it.
@@ -124,17 +125,19 @@ impl<D: Driver> Endpoint<D> {
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
         loop {
             let fault = match self.connect(&cancel).await {
-                Err(Stopped) => return,
+                Err(Stopped) => break,
                 Ok(Err(fault)) => fault,
                 Ok(Ok(mut session)) => {
                     let ended = self.serve(&mut session, &cancel).await;
-                    if ended.is_ok() {
+                    // What was in flight may have been cut off by the stop; the wire is as good as before.
+                    let stopped = ended.is_ok() || cancel.is_cancelled();
+                    if stopped {
                         self.apply_safe_values(&mut session).await;
                     }
                     close(session, &self.metrics);
                     match ended {
-                        Ok(Stopped) => return,
-                        Err(fault) => fault,
+                        Err(fault) if !stopped => fault,
+                        _ => return,
                     }
                 }
             };
@@ -142,10 +145,11 @@ impl<D: Driver> Endpoint<D> {
             let wait = self.backoff.next();
             debug!(endpoint = %self.address, ?wait, failures = self.backoff.failures(), %fault, "connect again");
             if self.meanwhile(&cancel, tokio::time::sleep(wait)).await.is_err() {
-                return;
+                break;
             }
             self.metrics.reconnects.increment();
         }
+        self.skip_safe_values();
     }
 
     async fn connect(
@@ -197,7 +201,7 @@ impl<D: Driver> Endpoint<D> {
         self.tags.clear();
         let seats: Vec<_> = self.members.keys().copied().collect();
         for seat in seats {
-            self.watch(session, seat).await?;
+            self.watch(session, seat, cancel).await?;
         }
         loop {
             // A driver that is always ready must not keep the thread.
@@ -208,7 +212,7 @@ impl<D: Driver> Endpoint<D> {
             while let Some(command) = self.commands.recv().now_or_never() {
                 let Some(command) = command else { return Ok(Stopped) };
                 if let Some(seat) = self.obey(command).await {
-                    self.watch(session, seat).await?;
+                    self.watch(session, seat, cancel).await?;
                 }
             }
             let now = Instant::now();
@@ -234,10 +238,10 @@ impl<D: Driver> Endpoint<D> {
                 command = self.commands.recv() => {
                     let Some(command) = command else { return Ok(Stopped) };
                     if let Some(seat) = self.obey(command).await {
-                        self.watch(session, seat).await?;
+                        self.watch(session, seat, cancel).await?;
                     }
                 }
-                change = session.changed(), if !self.tags.is_empty() => {
+                change = changed(session, &self.metrics), if !self.tags.is_empty() => {
                     let (tag, result) = change?;
                     self.pushed(tag, result).await;
                 }
@@ -276,9 +280,14 @@ impl<D: Driver> Endpoint<D> {
             Command::Join { mut member, origin, doubtful } => {
                 let seat = member.seat;
                 self.flush().await;
-                self.schedule.forget_writes(seat);
+                let mut waiting = Vec::new();
                 self.tags.retain(|_, (other, _)| *other != seat);
                 if let Some(before) = self.members.remove(&seat) {
+                    // A property may have another place now.
+                    for (point, at) in self.schedule.take_writes(seat) {
+                        let point = member.point_of(&before.property(point).name);
+                        waiting.extend(point.map(|point| (point, at)));
+                    }
                     member.inherit(before);
                 }
                 for (_, problem) in &member.misfits {
@@ -287,6 +296,9 @@ impl<D: Driver> Endpoint<D> {
                 let readings = member.misfit_readings(time());
                 let cycles: Vec<_> = member.groups.iter().map(|group| group.every).collect();
                 self.schedule.join(seat, &cycles, now);
+                for (point, at) in waiting {
+                    self.schedule.write(seat, point, at);
+                }
                 self.members.insert(seat, *member);
                 self.batch_of(seat).await.readings.extend(readings);
                 if self.link == Link::Down {
@@ -422,9 +434,13 @@ impl<D: Driver> Endpoint<D> {
     }
 
     async fn send(&self, report: Report) {
-        if self.reports.send(report).await.is_err() {
-            debug!("the reporter is gone; the mapper stops");
-        }
+        send(&self.reports, report).await;
+    }
+}
+
+async fn send(reports: &mpsc::Sender<Report>, report: Report) {
+    if reports.send(report).await.is_err() {
+        debug!("the reporter is gone; the mapper stops");
     }
 }
 

@@ -140,6 +140,15 @@ impl Driver for Fake {
     }
 }
 
+/// A request that is under way, until it is dropped.
+struct Busy<'s>(&'s FakeSession);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fake.plant().busy.remove(&self.0.line);
+    }
+}
+
 impl FakeSession {
     async fn exchange(&self, unit: u8) -> Result<(), SessionFault> {
         let (latency, patience) = {
@@ -147,10 +156,10 @@ impl FakeSession {
             assert!(plant.busy.insert(self.line.clone()), "two requests on one wire");
             (plant.latency, plant.patience)
         };
+        let _busy = Busy(self);
         let silent = self.fake.plant().silent.contains(&unit);
         sleep(if silent { patience } else { latency }).await;
-        let mut plant = self.fake.plant();
-        plant.busy.remove(&self.line);
+        let plant = self.fake.plant();
         if plant.cut || plant.down.contains(&self.line) {
             return Err(SessionFault::lost("connection reset"));
         }

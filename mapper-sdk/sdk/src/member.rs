@@ -122,6 +122,11 @@ impl<D: Driver> Member<D> {
         self.groups = groups;
     }
 
+    /// The point of a property, if it has one.
+    pub(crate) fn point_of(&self, name: &PropertyName) -> Option<usize> {
+        self.points.iter().position(|point| self.device.properties[point.index].name == *name)
+    }
+
     /// Takes over what `before`, the same device as it was, knew of properties that are still there.
     pub(crate) fn inherit(&mut self, mut before: Self) {
         self.link = before.link;
@@ -159,9 +164,11 @@ impl<D: Driver> Member<D> {
         doubtful: bool,
         acks: &mut Vec<Ack>,
     ) -> Turn {
-        let (point, property) = self.pair(point);
+        let (id, point) = (&self.device.id, &mut self.points[point]);
+        let property = &self.device.properties[point.index];
         if property.access == device_model::Access::ReadOnly {
-            return Turn::None;
+            // It may have been writable until now.
+            return point.writer.want(None, &property.options, acks);
         }
         let wanted = property.desired.as_ref().map(|desire| {
             let mut wanted = Wanted::read(desire, point.writer.wanted(), origin);
@@ -170,6 +177,14 @@ impl<D: Driver> Member<D> {
             }
             wanted
         });
+        if let Some(wanted) = &wanted
+            && point.writer.passes_over(wanted)
+        {
+            warn!(
+                device = %id, property = %property.name, version = %wanted.generation,
+                "the agent desires an older value than it did before; passed over, set it again if it is meant"
+            );
+        }
         point.writer.want(wanted, &property.options, acks)
     }
 

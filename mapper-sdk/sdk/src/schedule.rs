@@ -170,9 +170,14 @@ impl Schedule {
         self.probe(seat, not_before);
     }
 
-    /// Takes all writes of a unit out of the queue.
-    pub(crate) fn forget_writes(&mut self, seat: Seat) {
+    /// Takes all writes of a unit out of the queue: points, and when each may be done, in the queue's order.
+    pub(crate) fn take_writes(&mut self, seat: Seat) -> Vec<(usize, Instant)> {
+        let of_unit = self.writes.range((seat, 0)..=(seat, usize::MAX));
+        let mut writes: Vec<_> =
+            of_unit.map(|((_, point), write)| (write.order, *point, write.not_before)).collect();
+        writes.sort_unstable();
         self.writes.retain(|(other, _), _| *other != seat);
+        writes.into_iter().map(|(_, point, not_before)| (point, not_before)).collect()
     }
 
     /// When [`Schedule::take`] will next have something.

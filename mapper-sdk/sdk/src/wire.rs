@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use crate::driver::{Session, SessionFault};
+use crate::driver::{ReadResult, Session, SessionFault, Tag};
 use crate::metrics::Metrics;
 
 /// Runs one call of a driver. One that takes too long, or panics, has lost the session: nobody knows what is on
@@ -19,12 +19,28 @@ pub(crate) async fn bounded<T>(
     let sheltered = AssertUnwindSafe(call).catch_unwind();
     match tokio::time::timeout(limit, sheltered).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
-            metrics.panics.increment();
-            Err(SessionFault::lost("the driver panicked"))
-        }
+        Ok(Err(_)) => Err(panicked(metrics)),
         Err(_) => Err(SessionFault::Lost(format!("nothing heard within {limit:?}").into())),
     }
+}
+
+/// The next change that a device pushes; there may be none for ever. Cancel safe, as the driver's is.
+pub(crate) async fn changed(
+    session: &mut impl Session,
+    metrics: &Metrics,
+) -> Result<(Tag, ReadResult), SessionFault> {
+    let change = AssertUnwindSafe(session.changed()).catch_unwind().await;
+    change.unwrap_or_else(|_| Err(panicked(metrics)))
+}
+
+/// Answers that the session threw away.
+pub(crate) fn discarded(session: &impl Session, metrics: &Metrics) -> Result<u64, SessionFault> {
+    catch_unwind(AssertUnwindSafe(|| session.discarded())).map_err(|_| panicked(metrics))
+}
+
+fn panicked(metrics: &Metrics) -> SessionFault {
+    metrics.panics.increment();
+    SessionFault::lost("the driver panicked")
 }
 
 /// Ends a session, whatever its driver does about it.

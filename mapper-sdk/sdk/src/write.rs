@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use device_model::{Ack, AckCode, Desire, Generation, PropertyOptions, Timestamp, Value};
 
+use dmi::convert::DesiredWords;
+
 use crate::driver::{PropertyFault, ReadResult};
 
 #[cfg(test)]
@@ -52,21 +54,14 @@ impl Wanted {
     /// Reads the desired value that the agent sent. Where the agent gives no version, a new value or a new time is
     /// a new generation, numbered here; `before` is what this mapper held until now.
     pub(crate) fn read(desire: &Desire, before: Option<&Self>, origin: Origin) -> Self {
-        let number = |key: &str| desire.metadata.get(key).and_then(|text| text.trim().parse().ok());
-        let set_at = desire
-            .metadata
-            .get("timestamp")
-            .and_then(|text| text.trim().parse().ok())
-            .map(Timestamp::from_millis);
+        let DesiredWords { generation, set_at, ack, .. } = DesiredWords::read(&desire.metadata);
         let value = desire.value.clone();
-        if let Some(version) = number("version") {
-            let acked = number("ackVersion") == Some(version);
-            let code = number("ackCode").and_then(|code| u16::try_from(code).ok());
-            let known = match code.filter(|_| acked).and_then(AckCode::from_number) {
-                Some(code) => Known::Acked(code),
-                None => Known::New,
+        if let Some(generation) = generation {
+            let known = match ack {
+                Some((acked, code)) if acked == generation => Known::Acked(code),
+                _ => Known::New,
             };
-            return Self { value, generation: Generation(version), set_at, known };
+            return Self { value, generation, set_at, known };
         }
         match before {
             Some(before) if before.value.same_as(&value) && before.set_at == set_at => {
@@ -129,6 +124,8 @@ struct Current {
     tries: u32,
     /// The device went its own way since, and that was dealt with.
     drifted: bool,
+    /// A lower number that came after this one.
+    passed_over: Option<Generation>,
 }
 
 /// The desired value of one property, and how far it got.
@@ -151,16 +148,22 @@ impl Writer {
         options: &PropertyOptions,
         acks: &mut Vec<Ack>,
     ) -> Turn {
-        let Some(wanted) = wanted else {
+        let Some(mut wanted) = wanted else {
             self.current = None;
             return Turn::None;
         };
         if let Some(current) = &mut self.current {
             let same = wanted.value.same_as(&current.wanted.value);
-            if wanted.generation < current.wanted.generation
-                || (wanted.generation == current.wanted.generation && same)
+            // The agent never gives a number twice, unless it lost its store.
+            let renumbered = current.is_outdone_by(&wanted);
+            if !renumbered
+                && (wanted.generation < current.wanted.generation
+                    || (wanted.generation == current.wanted.generation && same))
             {
                 return Turn::None;
+            }
+            if renumbered && wanted.known == Known::New {
+                wanted.known = Known::Untold;
             }
             if !current.ack.is_some_and(AckCode::is_final) {
                 let newer = wanted.generation;
@@ -171,7 +174,7 @@ impl Writer {
         let (phase, ack) = match wanted.known {
             // Nobody watched the device meanwhile: both may have been without power.
             Known::Acked(code)
-                if code.is_success() && first && options.reapply && !options.at_most_once =>
+                if code.is_success() && first && may_repeat(options.reapply, options) =>
             {
                 (Phase::ReadFirst, Some(code))
             }
@@ -187,18 +190,28 @@ impl Writer {
             Known::New => (Phase::Write, None),
             Known::Untold => (Phase::ReadFirst, None),
         };
-        let mut current = Current { wanted, ack, phase, tries: 0, drifted: false };
+        let mut current =
+            Current { wanted, ack, phase, tries: 0, drifted: false, passed_over: None };
         if ack.is_none() {
             current.tell(AckCode::Received, String::new(), acks);
         }
         if phase == Phase::ReadFirst && options.at_most_once {
-            let detail = "unknown outcome: it may have been written before the mapper started, \
-                          and atMostOnce forbids a repetition";
+            let detail = "unknown outcome: it may have been written already, and atMostOnce forbids \
+                          a repetition";
             current.settle(AckCode::DeviceError, detail.into(), acks);
         }
         let turn = current.turn();
         self.current = Some(Box::new(current));
         turn
+    }
+
+    /// Whether `wanted` is to be passed over, though it is not what the mapper acts on: its number is a lower one,
+    /// and it is no newer. Said once for each.
+    pub(crate) fn passes_over(&mut self, wanted: &Wanted) -> bool {
+        let Some(current) = &mut self.current else { return false };
+        wanted.generation < current.wanted.generation
+            && !current.is_outdone_by(wanted)
+            && current.passed_over.replace(wanted.generation) != Some(wanted.generation)
     }
 
     /// What to do when the property has its turn.
@@ -319,7 +332,9 @@ impl Writer {
     /// A reading came. With `enforce` a drift from a value that the device had taken is written over, once.
     pub(crate) fn seen(&mut self, value: &Value, options: &PropertyOptions) -> Turn {
         let Some(current) = &mut self.current else { return Turn::None };
-        if !options.enforce || current.phase != (Phase::Settled { success: true }) {
+        if !may_repeat(options.enforce, options)
+            || current.phase != (Phase::Settled { success: true })
+        {
             return Turn::None;
         }
         if current.shown(value, options) {
@@ -337,7 +352,9 @@ impl Writer {
     /// The device is back after it could not be reached.
     pub(crate) fn back(&mut self, options: &PropertyOptions) -> Turn {
         let Some(current) = &mut self.current else { return Turn::None };
-        if options.reapply && current.phase == (Phase::Settled { success: true }) {
+        if may_repeat(options.reapply, options)
+            && current.phase == (Phase::Settled { success: true })
+        {
             current.phase = Phase::ReadFirst;
             current.tries = 0;
         }
@@ -345,7 +362,19 @@ impl Writer {
     }
 }
 
+/// Whether `wish`, `enforce` or `reapply`, counts: a pulse is never repeated.
+const fn may_repeat(wish: bool, options: &PropertyOptions) -> bool {
+    wish && !options.at_most_once
+}
+
 impl Current {
+    /// Whether `wanted` was desired later, under a number that was used up: an agent that lost its store, or went
+    /// back to an old copy of it, begins to count anew.
+    fn is_outdone_by(&self, wanted: &Wanted) -> bool {
+        wanted.generation <= self.wanted.generation
+            && matches!((wanted.set_at, self.wanted.set_at), (Some(new), Some(old)) if new > old)
+    }
+
     fn turn(&self) -> Turn {
         if matches!(self.phase, Phase::Settled { .. }) { Turn::None } else { NOW }
     }

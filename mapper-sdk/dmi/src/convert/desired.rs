@@ -55,7 +55,7 @@ pub struct DesiredWords {
 impl DesiredWords {
     /// Reads the metadata of a [`device_model::Desire`].
     pub fn read(metadata: &BTreeMap<String, String>) -> Self {
-        let word = |key| metadata.get(key).map(String::as_str);
+        let word = |key| metadata.get(key).map(|text| text.trim());
         let number = |key| word(key).and_then(|text| text.parse().ok());
         let code =
             word(words::ACK_CODE).and_then(|text| text.parse().ok()).and_then(AckCode::from_number);

@@ -63,7 +63,11 @@ impl World {
     }
 
     async fn join(&mut self, name: &str, unit: u8, properties: &[(&str, &str, &str)]) {
-        let device = Arc::new(device(&manifests(name, "a", unit, properties)));
+        self.join_device(device(&manifests(name, "a", unit, properties)), unit).await;
+    }
+
+    async fn join_device(&mut self, device: Device, unit: u8) {
+        let (device, name) = (Arc::new(device.clone()), device.id.name());
         for property in &device.properties {
             if self.fake.get(unit, property.name.as_str()).is_none() {
                 self.fake.set(unit, property.name.as_str(), 0);
@@ -139,6 +143,9 @@ impl World {
         self.cancel.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
+        }
+        while let Ok(report) = self.inbox.try_recv() {
+            self.said.push((Instant::now(), report));
         }
         start.elapsed()
     }
@@ -359,4 +366,25 @@ async fn everything_is_told_again_to_a_new_agent() {
     world.seconds(2).await;
     assert_eq!(world.good("pump"), 2);
     assert_eq!(world.states("pump"), [DeviceState::Online, DeviceState::Online]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_told_while_another_unit_is_waited_for() {
+    let mut world = World::new();
+    world.fake.plant().patience = Duration::from_secs(9);
+    // The first and the last are read at the same point of the cycle.
+    for (name, unit) in [("pump", 1), ("b", 3), ("c", 4), ("d", 5), ("dead", 2)] {
+        world.join(name, unit, &[("p", "", "")]).await;
+    }
+    world.seconds(3).await;
+    world.fake.plant().silent.insert(2);
+    world.fake.plant().log.clear();
+    world.said.clear();
+    world.seconds(30).await;
+    let log = std::mem::take(&mut world.fake.plant().log);
+    let read = log.iter().filter(|(_, event)| matches!(event, Event::Read(1, _)));
+    for ((read, _), (told, ..)) in read.zip(world.readings("pump")) {
+        assert!(told - *read <= GATHER + Duration::from_millis(10), "{:?}", told - *read);
+    }
+    assert!(world.good("pump") >= 5, "{}", world.good("pump"));
 }

@@ -1,19 +1,19 @@
 //! What a wire's task does with its session: one transaction at a time.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 
-use device_model::Access;
+use device_model::{Access, PropertyName, Value};
 use futures::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Endpoint, time};
-use crate::driver::{Driver, PropertyFault, ReadResult, Session, SessionFault, Tag};
-use crate::member::Link;
+use super::{Endpoint, GATHER, send, time};
+use crate::driver::{Cause, Driver, PropertyFault, ReadResult, Session, SessionFault, Tag};
+use crate::member::{Link, Member, Point};
+use crate::report::Report;
 use crate::schedule::{Job, Seat};
-use crate::wire::bounded;
+use crate::wire::{bounded, changed, discarded};
 use crate::write::{Step, Turn};
 
 /// So many silences in a row, from every unit of the wire, and the wire itself is taken for dead: a connection
@@ -38,7 +38,7 @@ impl<D: Driver> Endpoint<D> {
             self.metrics.overruns.add(overruns - self.overruns);
             self.overruns = overruns;
         }
-        let discarded = session.discarded();
+        let discarded = discarded(session, &self.metrics)?;
         if discarded > self.discarded {
             self.metrics.discarded.add(discarded - self.discarded);
             self.discarded = discarded;
@@ -70,8 +70,21 @@ impl<D: Driver> Endpoint<D> {
         let Some(group) = member.groups.get(group) else { return Ok(()) };
         let points = group.points.clone();
         let visitors: Vec<_> = points.iter().map(|point| &member.points[*point].visitor).collect();
-        let call = bounded(limit, &self.metrics, session.read(&member.unit, &visitors));
-        let results = unless_stopped(cancel, self.limits.stop, call).await?;
+        let results = {
+            let call = bounded(limit, &self.metrics, session.read(&member.unit, &visitors));
+            let call = unless_stopped(cancel, self.limits.stop, call);
+            tokio::pin!(call);
+            tokio::select! {
+                biased;
+                results = &mut call => results,
+                // What was read before does not wait for a unit that is slow, or dead.
+                () = sleep_until(self.batch_begun + GATHER), if !self.batch.is_empty() => {
+                    let batch = std::mem::take(&mut self.batch);
+                    send(&self.reports, Report::Batch(batch)).await;
+                    call.await
+                }
+            }?
+        };
         self.metrics.reads.increment();
         self.answered(seat).await;
         self.take(seat, &points, results).await;
@@ -188,6 +201,7 @@ impl<D: Driver> Endpoint<D> {
         &mut self,
         session: &mut D::Session,
         seat: Seat,
+        cancel: &CancellationToken,
     ) -> Result<(), SessionFault> {
         let limit = self.driver.deadline(&self.address);
         let points = self.members.get(&seat).map_or(0, |member| member.points.len());
@@ -201,7 +215,8 @@ impl<D: Driver> Endpoint<D> {
             let tag = Tag(self.next_tag);
             let visitor = &member.points[point].visitor;
             let call = session.watch(&member.unit, visitor, tag);
-            match bounded(limit, &self.metrics, call).await {
+            let call = bounded(limit, &self.metrics, call);
+            match unless_stopped(cancel, self.limits.stop, call).await {
                 Ok(true) => {
                     self.next_tag += 1;
                     member.points[point].tag = Some(tag);
@@ -224,7 +239,8 @@ impl<D: Driver> Endpoint<D> {
         for point in watched {
             let Some(member) = self.members.get(&seat) else { return Ok(()) };
             let call = session.read_back(&member.unit, &member.points[point].visitor);
-            match bounded(limit, &self.metrics, call).await {
+            let call = bounded(limit, &self.metrics, call);
+            match unless_stopped(cancel, self.limits.stop, call).await {
                 Ok(result) => {
                     self.answered(seat).await;
                     self.take(seat, &[point], vec![result]).await;
@@ -251,18 +267,9 @@ impl<D: Driver> Endpoint<D> {
             return Ok(None);
         }
         for _ in 0..CHANGES {
-            let change = AssertUnwindSafe(session.changed()).catch_unwind().now_or_never();
-            match change {
-                None => break,
-                Some(Ok(change)) => {
-                    let (tag, result) = change?;
-                    self.pushed(tag, result).await;
-                }
-                Some(Err(_)) => {
-                    self.metrics.panics.increment();
-                    return Err(SessionFault::lost("the driver panicked"));
-                }
-            }
+            let Some(change) = changed(session, &self.metrics).now_or_never() else { break };
+            let (tag, result) = change?;
+            self.pushed(tag, result).await;
         }
         let mut wake = None;
         let seats: Vec<_> = self.members.keys().copied().collect();
@@ -285,36 +292,68 @@ impl<D: Driver> Endpoint<D> {
         self.tell_state(seat, None).await;
     }
 
-    /// Leaves the outputs of devices that answer as their owner wants them when nobody minds them.
+    /// Leaves the outputs of devices that answer as their owner wants them when nobody minds them. A device that fell
+    /// silent a moment ago gets half of the time that is left, so that those after it have theirs.
     pub(super) async fn apply_safe_values(&mut self, session: &mut D::Session) {
         self.flush().await;
         let end = Instant::now() + self.limits.stop;
-        for member in self.members.values().filter(|member| member.link == Link::Up) {
-            for point in &member.points {
-                let property = &member.device.properties[point.index];
-                let (Some(value), Access::ReadWrite) =
-                    (&property.options.safe_value, property.access)
-                else {
+        let limit = self.driver.deadline(&self.address);
+        let mut lost: Option<Cause> = None;
+        let devices = self.members.values().map(|member| (member, safe_values(member)));
+        let mut devices = Vec::from_iter(devices);
+        devices.retain(|(_, values)| !values.is_empty());
+        let mut to_come = devices.len();
+        for (member, values) in devices {
+            to_come -= 1;
+            let left = end.saturating_duration_since(Instant::now());
+            let share = if to_come > 0 { left / 2 } else { left };
+            let end = Instant::now() + share;
+            let down = (member.link != Link::Up).then(|| Cause::from("the device does not answer"));
+            let mut silent = lost.clone().or(down);
+            for (point, property, value) in values {
+                let device = &member.device.id;
+                if let Some(cause) = &silent {
+                    warn!(%device, %property, %cause, "safe value not written");
                     continue;
-                };
-                let limit = end.saturating_duration_since(Instant::now());
+                }
                 let call = session.write(&member.unit, &point.visitor, value);
-                let (device, property) = (&member.device.id, &property.name);
-                match bounded(limit, &self.metrics, call).await {
-                    Ok(Ok(())) => info!(%device, %property, %value, "safe value"),
-                    Ok(Err(fault)) => warn!(%device, %property, %fault, "safe value not taken"),
-                    Err(SessionFault::Silent(cause)) => {
-                        warn!(%device, %property, %cause, "safe value not taken");
-                        break;
+                match timeout_at(end, bounded(limit, &self.metrics, call)).await {
+                    Ok(Ok(Ok(()))) => info!(%device, %property, %value, "safe value"),
+                    Ok(Ok(Err(fault))) => warn!(%device, %property, %fault, "safe value not taken"),
+                    Ok(Err(SessionFault::Silent(cause))) => silent = Some(cause),
+                    Ok(Err(SessionFault::Lost(cause))) => {
+                        (lost, silent) = (Some(cause.clone()), Some(cause))
                     }
-                    Err(SessionFault::Lost(cause)) => {
-                        warn!(%device, %property, %cause, "no safe values on this wire any more");
-                        return;
-                    }
+                    Err(_) => silent = Some(Cause(format!("no answer within {share:?}"))),
+                }
+                if let Some(cause) = &silent {
+                    warn!(%device, %property, %cause, "safe value not taken");
                 }
             }
         }
     }
+
+    /// Names what [`Self::apply_safe_values`] would have written if the wire were open.
+    pub(super) fn skip_safe_values(&self) {
+        for member in self.members.values() {
+            for (_, property, _) in safe_values(member) {
+                let device = &member.device.id;
+                warn!(%device, %property, cause = "the wire is not open", "safe value not written");
+            }
+        }
+    }
+}
+
+/// What is to be written of a device when the mapper stops.
+fn safe_values<D: Driver>(member: &Member<D>) -> Vec<(&Point<D::Visitor>, &PropertyName, &Value)> {
+    let mut values = Vec::new();
+    for point in &member.points {
+        let property = &member.device.properties[point.index];
+        if let (Some(value), Access::ReadWrite) = (&property.options.safe_value, property.access) {
+            values.push((point, &property.name, value));
+        }
+    }
+    values
 }
 
 enum Outcome {
@@ -322,10 +361,7 @@ enum Outcome {
     Seen(ReadResult),
 }
 
-fn property_name<D: Driver>(
-    member: &crate::member::Member<D>,
-    point: usize,
-) -> device_model::PropertyName {
+fn property_name<D: Driver>(member: &Member<D>, point: usize) -> PropertyName {
     member.property(point).name.clone()
 }
 

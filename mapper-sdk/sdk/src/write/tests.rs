@@ -233,13 +233,56 @@ fn an_agent_that_numbers_is_believed() {
     assert_eq!(wanted.known, Known::Acked(AckCode::Verified));
 }
 
+#[test]
+fn a_pulse_is_repeated_neither_over_a_drift_nor_after_an_outage() {
+    let pulse = PropertyOptions { at_most_once: true, enforce: true, reapply: true, ..options() };
+    let (mut writer, mut acks) = (Writer::default(), Vec::new());
+    writer.want(Some(wanted(1, 1, Known::Acked(AckCode::Applied))), &pulse, &mut acks);
+    assert_eq!(writer.seen(&Value::Int(0), &pulse), Turn::None);
+    assert_eq!((writer.back(&pulse), writer.step(&mut acks)), (Turn::None, None));
+}
+
+fn dated(number: i64, generation: u64, millis: i64) -> Wanted {
+    let set_at = Some(Timestamp::from_millis(millis));
+    Wanted { set_at, ..wanted(number, generation, Known::New) }
+}
+
+#[test]
+fn an_agent_that_lost_its_store_is_heard_when_it_desires_something_newer() {
+    let (mut writer, mut acks) = (Writer::default(), Vec::new());
+    writer.want(Some(dated(5, 9, 1_000)), &options(), &mut acks);
+    writer.step(&mut acks);
+    writer.written(&options(), &mut acks);
+    writer.read_back(&shows(5), &options(), &mut acks);
+    acks.clear();
+    // What it found in an old copy of its store.
+    assert_eq!(writer.want(Some(dated(4, 3, 500)), &options(), &mut acks), Turn::None);
+    assert_eq!(writer.want(Some(dated(4, 3, 1_000)), &options(), &mut acks), Turn::None);
+    assert_eq!(writer.wanted().unwrap().generation, Generation(9));
+    // What somebody desired since.
+    assert_eq!(writer.want(Some(dated(6, 4, 2_000)), &options(), &mut acks), NOW);
+    assert_eq!(writer.step(&mut acks), Some(Step::ReadBack), "its numbers say nothing: look");
+    assert_eq!(writer.read_back(&shows(5), &options(), &mut acks), NOW);
+    assert_eq!(writer.step(&mut acks), Some(Step::Write(Value::Int(6))));
+    writer.written(&options(), &mut acks);
+    writer.read_back(&shows(6), &options(), &mut acks);
+    assert_eq!(codes(&acks), [102, 202, 209]);
+    assert!(acks.iter().all(|ack| ack.generation == Generation(4)));
+    // The same number and value again, of a store that began anew.
+    acks.clear();
+    assert_eq!(writer.want(Some(dated(6, 4, 2_000)), &options(), &mut acks), Turn::None);
+    assert_eq!(writer.want(Some(dated(6, 4, 3_000)), &options(), &mut acks), NOW);
+    writer.read_back(&shows(6), &options(), &mut acks);
+    assert_eq!(codes(&acks), [102, 209]);
+}
+
 proptest! {
     #[test]
     fn whatever_happens_codes_move_forward_and_a_pulse_is_sent_at_most_once(
         events in prop::collection::vec(0u8..8, 1..60),
-        at_most_once in any::<bool>(),
+        (at_most_once, enforce, reapply) in any::<(bool, bool, bool)>(),
     ) {
-        let options = PropertyOptions { at_most_once, enforce: false, ..options() };
+        let options = PropertyOptions { at_most_once, enforce, reapply, ..options() };
         let (mut writer, mut acks) = (Writer::default(), Vec::new());
         writer.want(Some(wanted(5, 1, Known::New)), &options, &mut acks);
         let mut sent = 0;
@@ -258,13 +301,18 @@ proptest! {
                     4 => { writer.read_back(&Err(PropertyFault::undecodable("x")), &options, &mut acks); }
                     _ => { writer.read_back(&shows(5), &options, &mut acks); }
                 },
-                None => { writer.back(&options); }
+                None if event % 2 == 0 => { writer.back(&options); }
+                None => { writer.seen(&Value::Int(i64::from(event)), &options); }
             }
         }
         for pair in acks.windows(2) {
             prop_assert!(pair[0].code.may_become(pair[1].code), "{:?}", codes(&acks));
         }
-        let most = if at_most_once { 1 } else { TRIES };
+        let most = match (at_most_once, enforce || reapply) {
+            (true, _) => 1,
+            (false, true) => u32::MAX,
+            (false, false) => TRIES,
+        };
         prop_assert!(sent <= most, "{sent}");
     }
 }

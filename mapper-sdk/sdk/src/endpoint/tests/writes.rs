@@ -159,3 +159,90 @@ async fn a_desired_value_is_not_written_again_by_fifty_restarts() {
         assert_eq!(world.fake.writes(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waits_survives_a_new_description_of_its_device() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", ""), ("q", "", "")]).await;
+    world.seconds(2).await;
+    let desired = "{value: '5', metadata: {version: '1'}}";
+    // In one burst, after which the point has another place.
+    world.desire("pump", &[("p", "", ""), ("q", "", desired)], 1).await;
+    world.join("pump", 1, &[("q", "deadband: 2", desired)]).await;
+    world.seconds(2).await;
+    assert_eq!(world.codes("pump"), [102, 202, 209]);
+    assert_eq!((world.fake.writes(), world.fake.get(1, "q")), (1, Some(Value::Int(5))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_device_is_looked_at_when_it_was_to_be_though_it_is_described_anew() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.seconds(2).await;
+    world.fake.plant().stubborn.insert("p".into());
+    let desired = "{value: '5', metadata: {version: '1'}}";
+    world.desire("pump", &[("p", "", desired)], 1).await;
+    for deadband in ["deadband: 1", "deadband: 2", "deadband: 3"] {
+        world.pass(Duration::from_millis(500)).await;
+        world.join("pump", 1, &[("p", deadband, desired)]).await;
+    }
+    world.pass(Duration::from_millis(400)).await;
+    world.fake.set(1, "p", 5);
+    world.seconds(1).await;
+    assert_eq!(
+        world.codes("pump"),
+        [102, 202, 209],
+        "the last look is two seconds after the write"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_property_that_became_read_only_is_not_written_any_more() {
+    let mut world = World::new();
+    world.join("pump", 1, &[("p", "", "")]).await;
+    world.seconds(2).await;
+    let desired = "{value: '5', metadata: {version: '1'}}";
+    world.desire("pump", &[("p", "", desired)], 1).await;
+    let text = manifests("pump", "a", 1, &[("p", "", "")]).replace("ReadWrite", "ReadOnly");
+    world.join_device(device(&text), 1).await;
+    world.seconds(5).await;
+    assert_eq!(world.fake.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_a_time_out_leaves_the_other_units_their_safe_values() {
+    let mut world = World::new();
+    world.fake.plant().patience = Duration::from_secs(1);
+    world.join("pump", 1, &[("speed", "safeValue: 0", "")]).await;
+    world.join("dead", 2, &[("p", "", "")]).await;
+    world.fake.plant().silent.insert(2);
+    world.fake.set(1, "speed", 50);
+    world.seconds(2).await;
+    let asked = |world: &World| matches!(world.fake.events().last(), Some(Event::Read(2, _)));
+    while !asked(&world) {
+        world.pass(Duration::from_millis(10)).await;
+    }
+    world.said.clear();
+    let took = world.stop().await;
+    assert!(took <= Duration::from_millis(1_400), "{took:?}");
+    assert_eq!(world.fake.get(1, "speed"), Some(Value::Int(0)));
+    assert!(world.states("pump").is_empty(), "a stop is no loss: {:?}", world.said);
+    assert!(world.readings("pump").iter().all(|(_, _, reading)| reading.quality == Quality::Good));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_died_a_moment_ago_does_not_cost_the_others_their_safe_values() {
+    let mut world = World::new();
+    world.join("died", 1, &[("p", "safeValue: 0", ""), ("q", "safeValue: 0", "")]).await;
+    world.join("pump", 2, &[("speed", "safeValue: 0", "")]).await;
+    world.join("fan", 3, &[("speed", "safeValue: 0", "")]).await;
+    world.seconds(2).await;
+    world.fake.set(2, "speed", 50);
+    world.fake.set(3, "speed", 50);
+    world.fake.plant().patience = Duration::from_secs(30);
+    world.fake.plant().silent.insert(1);
+    let took = world.stop().await;
+    assert!(took <= Duration::from_millis(1_400), "{took:?}");
+    let left = [2, 3].map(|unit| world.fake.get(unit, "speed"));
+    assert_eq!(left, [Some(Value::Int(0)), Some(Value::Int(0))]);
+}
