@@ -40,10 +40,15 @@ pub(crate) struct DmiServer {
 struct Judged {
     command: Command,
     origin: Origin,
-    /// Twins that may be applied.
-    count: usize,
-    /// The answer about the others, if there are any.
-    unread: Option<Status>,
+    parts: Parts,
+}
+
+/// The twins of a report.
+struct Parts {
+    /// Where in the report those stand that may be applied.
+    places: Vec<usize>,
+    /// Why the others may not.
+    unread: Vec<Problem>,
 }
 
 #[tonic::async_trait]
@@ -128,9 +133,9 @@ impl DmiServer {
         let (metadata, _, mut request) = request.into_parts();
         let more = std::mem::take(&mut request.more);
         if more.is_empty() {
-            let Judged { command, origin, count, unread } = self.judge(&metadata, request)?;
+            let Judged { command, origin, parts } = self.judge(&metadata, request)?;
             let answer = self.apply(command, origin).await?;
-            self.settle(count, unread, &answer)?;
+            self.settle(&parts, &answer)?;
         } else {
             self.report_several(&metadata, std::iter::once(request).chain(more)).await?;
         }
@@ -148,9 +153,9 @@ impl DmiServer {
         for request in requests {
             let device = format!("{}/{}", request.device_namespace, request.device_name);
             match self.judge(metadata, request) {
-                Ok(Judged { command, origin, count, unread }) => {
+                Ok(Judged { command, origin, parts }) => {
                     commands.push((command, origin));
-                    ends.push((device, count, unread));
+                    ends.push((device, parts));
                 }
                 // The lease is that of all.
                 Err(status) if status.code() == Code::FailedPrecondition => return Err(status),
@@ -158,9 +163,9 @@ impl DmiServer {
             }
         }
         let answers = self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(e))?;
-        for ((device, count, unread), answer) in ends.into_iter().zip(answers) {
+        for ((device, parts), answer) in ends.into_iter().zip(answers) {
             let end = match answer {
-                Ok(answer) => self.settle(count, unread, &answer),
+                Ok(answer) => self.settle(&parts, &answer),
                 Err(rejected) => Err(refuse::status(&rejected)),
             };
             refusals.extend(end.err().map(|status| (device, status)));
@@ -183,36 +188,30 @@ impl DmiServer {
         self.admit(metadata, &id)?;
         let device = self.device(&id)?;
         let report = convert::report_from_proto(request, &device, now());
-        let unread = report.refusal();
-        let twins = report.twins;
-        if twins.is_empty() {
-            return Err(unread.unwrap_or_else(|| Status::invalid_argument("nothing is reported")));
+        if report.twins.is_empty() {
+            let nothing = || Status::invalid_argument("nothing is reported");
+            return Err(report.refusal().unwrap_or_else(nothing));
         }
+        let convert::Report { twins, places, refused: unread } = report;
         let acknowledges = word(metadata, headers::CAPABILITIES)
             .is_some_and(|words| headers::lists(words, headers::ACK));
         let acks = if acknowledges { AckSource::Mapper } else { AckSource::Derived };
-        let count = twins.len();
         let origin = self.origin(&device, &twins);
         let properties = twins.into_iter().map(property_report).collect();
         let command = Command::Report(Report { acks, properties, ..Report::of(id) });
-        Ok(Judged { command, origin, count, unread })
+        Ok(Judged { command, origin, parts: Parts { places, unread } })
     }
 
-    /// Counts what was taken of `count` twins, and tells what was refused.
-    fn settle(
-        &self,
-        count: usize,
-        unread: Option<Status>,
-        answer: &device_twin::Answer,
-    ) -> Result<(), Status> {
-        let taken = count.saturating_sub(answer.refused.len());
+    /// Counts what was taken of a report, and tells what was refused.
+    fn settle(&self, parts: &Parts, answer: &device_twin::Answer) -> Result<(), Status> {
+        let Parts { places, unread } = parts;
+        let taken = places.len().saturating_sub(answer.refused.len());
         let taken = u64::try_from(taken).unwrap_or(u64::MAX);
         self.metrics.dmi_values.fetch_add(taken, Ordering::Relaxed);
-        match (unread, answer.refused.as_slice()) {
-            (None, []) => Ok(()),
-            (None, refused) => Err(refuse::parts(refused)),
-            (Some(unread), _) => Err(unread),
+        if unread.is_empty() && answer.refused.is_empty() {
+            return Ok(());
         }
+        Err(refuse::parts(unread, &answer.refused, places))
     }
 
     async fn states(

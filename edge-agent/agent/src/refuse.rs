@@ -1,5 +1,6 @@
 //! One refusal, said in the language of each border.
 
+use device_model::Problem;
 use device_twin::{Refused, Rejected};
 use tonic::{Code, Status};
 
@@ -41,15 +42,20 @@ pub(crate) fn status(rejected: &Rejected) -> Status {
     Status::new(code, rejected.to_string())
 }
 
-/// What a mapper is told when parts of its report were refused; the others were applied.
-pub(crate) fn parts(refused: &[Refused]) -> Status {
-    dmi::refusal::invalid(refused.iter().map(|one| {
+/// What a mapper is told when parts of its report were refused; the others were applied. `unread` could not be read,
+/// `refused` were refused by the twin. Those that were read stand at `places` in the report.
+pub(crate) fn parts(unread: &[Problem], refused: &[Refused], places: &[usize]) -> Status {
+    let unread = unread.iter().map(ToString::to_string);
+    let refused = refused.iter().map(|one| {
         let part = match one.reason {
             Rejected::Unknown { .. } => "propertyName",
             _ => "reported.value",
         };
-        format!("reportedDevice.twins[{}].{part}: {}", one.index, one.reason)
-    }))
+        let place = places.get(one.index).unwrap_or(&one.index);
+        format!("reportedDevice.twins[{place}].{part}: {}", one.reason)
+    });
+    let lines: Vec<_> = unread.chain(refused).collect();
+    dmi::refusal::invalid(lines.iter())
 }
 
 /// What a mapper is told when some of the devices in its call were refused; the others were applied.

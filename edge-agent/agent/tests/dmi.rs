@@ -349,6 +349,26 @@ async fn impatient(devices: &[(&str, &str)]) -> World {
 }
 
 #[tokio::test]
+async fn all_that_is_refused_of_a_report_is_named_by_its_place() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let long = "x".repeat(100_000);
+    let refused = mapper
+        .report(
+            "pump",
+            &[("speed", "fast", &[]), ("note", &long, &[]), ("temperature", "20.5", &[])],
+        )
+        .await
+        .unwrap_err();
+    let lines: Vec<_> = refused.message().lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("reportedDevice.twins[0].reported.value = \"fast\""), "{lines:?}");
+    assert!(lines[1].starts_with("reportedDevice.twins[1].reported.value: "), "{lines:?}");
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!(reported(&pump, "temperature").as_deref(), Some("20.5"));
+}
+
+#[tokio::test]
 async fn a_device_that_hangs_in_its_mapper_holds_up_another_for_one_call_at_most() {
     for ours in [true, false] {
         let world = impatient(&[("fan", ""), ("pump", "")]).await;

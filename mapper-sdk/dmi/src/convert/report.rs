@@ -32,6 +32,8 @@ pub struct TwinReport {
 pub struct Report {
     /// What may be applied, in the order of the message.
     pub twins: Vec<TwinReport>,
+    /// Where in the message each of `twins` stands.
+    pub places: Vec<usize>,
     /// Why the others may not. If any: apply `twins`, then answer with [`Report::refusal`].
     pub refused: Vec<Problem>,
 }
@@ -74,7 +76,10 @@ pub fn report_from_proto(
         let path = format_args!("reportedDevice.twins[{index}]");
         match device.property(&twin.property_name) {
             Some(property) => match twin_from_proto(&path, twin, property, now) {
-                Ok(twin) => report.twins.push(twin),
+                Ok(twin) => {
+                    report.twins.push(twin);
+                    report.places.push(index);
+                }
                 Err(problem) => report.refused.push(problem),
             },
             None => report.refused.push(unknown_property(&path, &twin.property_name, device)),
