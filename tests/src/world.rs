@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
+use edge_agent::config::Span;
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
@@ -49,6 +50,7 @@ pub struct World {
     wire: String,
     served: Option<SocketAddr>,
     programs: bool,
+    lease: Span,
     simulation: Option<Simulation>,
     handle: Handle,
     agent: Option<Running>,
@@ -100,6 +102,7 @@ impl World {
             wire,
             served: None,
             programs: false,
+            lease: Span::secs(2),
             simulation: Some(simulation),
             handle,
             agent: None,
@@ -121,6 +124,12 @@ impl World {
         Self { programs: true, ..self }
     }
 
+    /// A mapper may be silent for so long before its devices are taken from it; 2 s unless said otherwise.
+    #[must_use]
+    pub fn lease(self, lease: Span) -> Self {
+        Self { lease, ..self }
+    }
+
     /// Where the simulated devices listen, if on TCP.
     ///
     /// # Errors
@@ -138,7 +147,7 @@ impl World {
         self.start_mapper("mapper").await
     }
 
-    /// Starts the agent with a lease of 2 s.
+    /// Starts the agent.
     ///
     /// # Errors
     /// It does not start.
@@ -149,7 +158,7 @@ impl World {
         config.store.dir = dir.join("store");
         config.manifests.dir = dir.join("manifests");
         config.devices.dmi_socket = self.dmi();
-        config.devices.lease_ttl = edge_agent::config::Span::secs(2);
+        config.devices.lease_ttl = self.lease;
         config.api.socket = self.api();
         if self.programs {
             // A program cannot tell which port it took.

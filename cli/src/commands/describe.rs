@@ -38,7 +38,10 @@ fn description(device: &DeviceView, now: Timestamp) -> String {
     let mut text = String::new();
     line(&mut text, 0, "Device", &device.id());
     line(&mut text, 0, "Description", &device.description);
-    line(&mut text, 0, "State", &device.state.to_string());
+    let since = device.state_since;
+    let state = format!("{} since {since} ({})", device.state, age(now.since(since)));
+    line(&mut text, 0, "State", &state);
+    line(&mut text, 0, "Reason", device.state_reason.as_deref().unwrap_or_default());
     line(&mut text, 0, "Model", &device.model);
     line(&mut text, 0, "Protocol", &device.protocol);
     line(&mut text, 0, "Mapper", device.mapper.as_deref().unwrap_or("none has it now"));

@@ -48,26 +48,33 @@ fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
         return "no devices; put DeviceModel and Device manifests into the agent's manifests folder"
             .into();
     }
-    let mut rows =
-        table(&["DEVICE", "STATE", "PROTOCOL", "MODEL", "MAPPER", "PROPERTIES", "IN SYNC", "AGE"]);
+    let mut heads =
+        vec!["DEVICE", "STATE", "PROTOCOL", "MODEL", "MAPPER", "PROPERTIES", "IN SYNC", "AGE"];
+    // Where all is well there is nothing to give reasons for.
+    let reasons = devices.iter().any(|device| device.state_reason.is_some());
+    if reasons {
+        heads.push("REASON");
+    }
+    let mut rows = table(&heads);
     for device in devices {
         let wanted = device.properties.iter().filter(|property| property.desired.is_some());
         let in_sync = wanted.clone().filter(|property| property.in_sync).count();
         let newest = device.properties.iter().filter_map(|property| property.reported.as_ref());
         let newest = newest.map(|reported| reported.sample_time).max();
-        add(
-            &mut rows,
-            vec![
-                device.id().into(),
-                state_cell(device.state),
-                (&device.protocol).into(),
-                (&device.model).into(),
-                device.mapper.as_deref().unwrap_or("none").into(),
-                device.properties.len().into(),
-                format!("{in_sync}/{}", wanted.count()).into(),
-                newest.map_or_else(|| faint("never"), |at| age(now.since(at)).into()),
-            ],
-        );
+        let mut cells: Vec<comfy_table::Cell> = vec![
+            device.id().into(),
+            state_cell(device.state),
+            (&device.protocol).into(),
+            (&device.model).into(),
+            device.mapper.as_deref().unwrap_or("none").into(),
+            device.properties.len().into(),
+            format!("{in_sync}/{}", wanted.count()).into(),
+            newest.map_or_else(|| faint("never"), |at| age(now.since(at)).into()),
+        ];
+        if reasons {
+            cells.push(device.state_reason.as_deref().unwrap_or_default().into());
+        }
+        add(&mut rows, cells);
     }
     text(&rows)
 }

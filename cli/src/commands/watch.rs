@@ -111,7 +111,10 @@ pub(crate) fn line(event: &Event, units: &Units) -> String {
             Some(ack) => format!("{} {}: {}", ack.word, value(&event.desired), ack.detail),
             None => "acknowledgement withdrawn".to_owned(),
         },
-        EventKind::State => format!("is {}", event.state),
+        EventKind::State => match &event.reason {
+            Some(reason) => format!("is {}: {reason}", event.state),
+            None => format!("is {}", event.state),
+        },
         EventKind::Added => "added or changed".to_owned(),
         EventKind::Removed => "removed".to_owned(),
     };

@@ -60,7 +60,11 @@ impl Board {
         }
         device.rev = event.rev;
         if event.kind == EventKind::State {
+            if device.state != event.state {
+                device.state_since = event.time;
+            }
             device.state = event.state;
+            device.state_reason.clone_from(&event.reason);
         }
         let Some(name) = &event.property else { return Applied::Yes };
         let property = device.properties.iter_mut().find(|known| known.name == name.as_str());
@@ -110,7 +114,8 @@ mod tests {
     fn board() -> Board {
         let device = json!({
             "namespace": "demo", "name": "pump", "protocol": "modbus", "model": "pump-skid",
-            "state": "unknown", "mapper": null, "rev": 4, "epoch": 1, "incarnation": "a",
+            "state": "unknown", "stateSince": "2026-11-21T12:00:00.000Z",
+            "mapper": null, "rev": 4, "epoch": 1, "incarnation": "a",
             "properties": [{
                 "name": "speed", "type": "INT", "access": "ReadWrite", "unit": "rpm",
                 "minimum": "0", "maximum": "3000", "desired": null, "ack": null, "reported": null,

@@ -219,7 +219,8 @@ impl DmiServer {
         request: Request<ReportDeviceStatesRequest>,
     ) -> Result<Response<ReportDeviceStatesResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let ReportDeviceStatesRequest { device_name, device_namespace, state: word } = request;
+        let ReportDeviceStatesRequest { device_name, device_namespace, state: word, reason } =
+            request;
         let id = convert::device_id(&device_namespace, &device_name)
             .map_err(|problem| invalid(&problem))?;
         self.admit(&metadata, &id)?;
@@ -230,7 +231,9 @@ impl DmiServer {
             ))
         })?;
         let origin = if self.bus { Origin::State { word } } else { Origin::Unasked };
-        self.apply(Command::Report(Report::of(id).with_state(state)), origin).await?;
+        let mut report = Report::of(id).with_state(state);
+        report.reason = refuse::in_short(&reason);
+        self.apply(Command::Report(report), origin).await?;
         Ok(Response::new(ReportDeviceStatesResponse {}))
     }
 

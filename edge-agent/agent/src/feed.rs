@@ -136,7 +136,7 @@ pub(crate) fn events(
         ChangeKind::Updated => None,
     };
     let gone = change.kind == ChangeKind::Removed;
-    let state = change.state.is_some().then_some(EventKind::State).filter(|_| !gone);
+    let state = change.condition.is_some().then_some(EventKind::State).filter(|_| !gone);
     let whole = whole.into_iter().chain(state).map(|kind| (kind, None));
     let properties = change.properties.iter().filter(move |_| !gone).flat_map(|property| {
         let kinds = [

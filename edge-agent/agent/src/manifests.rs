@@ -137,7 +137,9 @@ impl Manifests {
         };
         let removals = gone.into_iter().map(Command::Remove);
         let loads = load.into_iter().map(Command::Load);
-        let lose = (!states.is_empty()).then_some(Command::Lose(states));
+        let reason = || "nothing was heard of it since the agent started".into();
+        let lose =
+            (!states.is_empty()).then(|| Command::Lose { devices: states, reason: reason() });
         let commands: Vec<_> = removals.chain(loads).chain(lose).collect();
         for chunk in commands.chunks(CHUNK) {
             let results = self.twins.apply(chunk.to_vec(), Origin::Unasked).await?;

@@ -290,7 +290,9 @@ impl Mappers {
             registry.leases.end(name)
         };
         // Before anybody else has them: what the next one says of their state must stay.
-        self.twins.apply(vec![Command::Lose(lost.clone())], Origin::Unasked).await?;
+        let reason = format!("its mapper {name} is gone: {why}").into();
+        let lose = Command::Lose { devices: lost.clone(), reason };
+        self.twins.apply(vec![lose], Origin::Unasked).await?;
         self.forget(name).await?;
         let mut moved = 0;
         let mut registry = self.registry();

@@ -1,8 +1,24 @@
-//! One refusal, said in the language of each border.
+//! One refusal, said in the language of each border; and what peers say, as it is shown.
+
+use std::sync::Arc;
 
 use device_model::Problem;
 use device_twin::{Refused, Rejected};
 use tonic::{Code, Status};
+
+/// Longest text of a peer that is kept, in characters.
+const SHORT: usize = 500;
+
+/// What a peer gives as a reason, on one line and not too long; `None`: nothing.
+pub(crate) fn in_short(text: &str) -> Option<Arc<str>> {
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let short = match line.char_indices().nth(SHORT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    };
+    (!short.is_empty()).then(|| short.into())
+}
 
 /// The number that HTTP and the event bus have for it.
 pub(crate) fn http_status(rejected: &Rejected) -> u16 {
@@ -62,4 +78,18 @@ pub(crate) fn parts(unread: &[Problem], refused: &[Refused], places: &[usize]) -
 pub(crate) fn several(refusals: &[(String, Status)]) -> Status {
     let of = |(device, status): &(String, Status)| format!("{device}: {}", status.message());
     dmi::refusal::invalid(refusals.iter().map(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_kept_on_one_line_and_short() {
+        assert_eq!(in_short(" \n\u{1b}"), None);
+        assert_eq!(in_short("no\tanswer\n  - at all ").as_deref(), Some("no answer - at all"));
+        let long = in_short(&"é".repeat(SHORT * 2)).unwrap();
+        assert_eq!(long.chars().count(), SHORT + 1);
+        assert!(long.ends_with('…'));
+    }
 }

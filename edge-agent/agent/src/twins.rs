@@ -378,7 +378,7 @@ fn commit(
 /// A change that leaves the state alone does not name it.
 fn state_after(change: &Change, core: &Core) -> DeviceState {
     let present = || core.get(&change.device.id).map(Twin::state).unwrap_or_default();
-    change.state.map_or_else(present, |(_, after)| after)
+    change.condition.as_ref().map_or_else(present, |(_, after)| after.state)
 }
 
 fn device_of(command: &Command) -> Option<DeviceId> {
@@ -388,7 +388,7 @@ fn device_of(command: &Command) -> Option<DeviceId> {
         Command::Report(report) => Some(report.device.clone()),
         Command::Desire(desire) => Some(desire.device.clone()),
         Command::Update(update) => Some(update.device.clone()),
-        Command::Lose(_) | Command::Tick => None,
+        Command::Lose { .. } | Command::Tick => None,
     }
 }
 

@@ -247,6 +247,8 @@ async fn a_dead_mapper_leaves_unknown_devices_that_another_one_takes_over() {
     first.kill().await;
     let pump = world.until("pump", |device| device.mapper.as_deref() == Some("second")).await;
     assert_eq!(pump.state, DeviceState::Unknown);
+    let gone = Some("its mapper first is gone: its socket does not answer");
+    assert_eq!(pump.state_reason.as_deref(), gone);
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     let mut heard = vec![second.hear().await, second.hear().await, second.hear().await];
     heard.sort_by_key(|heard| format!("{heard:?}"));
@@ -259,6 +261,63 @@ async fn a_dead_mapper_leaves_unknown_devices_that_another_one_takes_over() {
         ]
     );
     second.report("pump", &[("speed", "1", &[])]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_keeps_its_time_and_reason_and_both_survive_a_restart() {
+    let mut world = World::with(&[("pump", ""), ("fan", "")]).await;
+    let begin = world.device("pump").await.unwrap();
+    let untold = Some("nothing was heard of it yet");
+    assert_eq!((begin.state, begin.state_reason.as_deref()), (DeviceState::Unknown, untold));
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let (_stream, mut events) = world.events("").await;
+    mapper.state_because("pump", "offline", "connection\n refused").await.unwrap();
+    let event = within("the event", events.recv()).await.unwrap();
+    assert_eq!(
+        (event.state, event.reason.as_deref()),
+        (DeviceState::Offline, Some("connection refused"))
+    );
+    let first = world.device("pump").await.unwrap();
+    assert_eq!(first.state_reason.as_deref(), Some("connection refused"));
+    assert_eq!(first.state_since, event.time);
+    mapper.state("pump", "offline").await.unwrap();
+    assert_eq!(world.device("pump").await.unwrap(), first, "the same again is no change");
+    mapper.state_because("pump", "offline", "no answer").await.unwrap();
+    let second = world.device("pump").await.unwrap();
+    assert_eq!(second.state_since, first.state_since);
+    assert_eq!((second.state_reason.as_deref(), second.rev), (Some("no answer"), first.rev + 1));
+
+    mapper.kill().await;
+    world.restart().await;
+    let pump = world.device("pump").await.unwrap();
+    let restarted = Some("nothing was heard of it since the agent started");
+    assert_eq!((pump.state, pump.state_reason.as_deref()), (DeviceState::Unknown, restarted));
+    assert!(pump.state_since > second.state_since);
+    let fan = world.device("fan").await.unwrap();
+    assert_eq!((fan.state_since, fan.state_reason.as_deref()), (begin.state_since, untold));
+}
+
+/// The kernel takes the connection for a process that has no time: that one is alive.
+#[tokio::test]
+async fn a_mapper_that_is_merely_slow_keeps_its_devices() {
+    let world = World::with(&[("pump", "")]).await;
+    let socket = world.addresses.dmi.with_file_name("slow.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let mut client = dmi::connect::manager(&world.addresses.dmi, Duration::from_secs(10));
+    let mapper = dmi::proto::MapperInfo {
+        name: "slow".into(),
+        protocol: "test".into(),
+        address: socket.to_str().unwrap().into(),
+        ..dmi::proto::MapperInfo::default()
+    };
+    let request = MapperRegisterRequest { with_data: true, mapper: Some(mapper) };
+    client.mapper_register(request).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(within("a look at the socket", listener.accept()).await.unwrap());
+    }
+    let pump = world.device("pump").await.unwrap();
+    assert_eq!(pump.mapper.as_deref(), Some("slow"));
 }
 
 #[tokio::test]

@@ -23,7 +23,12 @@ pub enum Command {
     /// An app says something about a device and wants something of it.
     Update(Update),
     /// The mapper of these devices is gone: nobody can tell their state. Their values go stale in their own time.
-    Lose(Vec<DeviceId>),
+    Lose {
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// Why nobody can tell, in a few words for a person.
+        reason: Arc<str>,
+    },
     /// Time passed: what expired expires, what is stale becomes so, what waits to be synced is synced.
     Tick,
 }
@@ -79,6 +84,8 @@ pub struct Report {
     pub acks: AckSource,
     /// The device's state, if this report speaks of it.
     pub state: Option<DeviceState>,
+    /// Why it is in that state, in a few words for a person; `None`: the mapper does not say.
+    pub reason: Option<Arc<str>>,
     /// What it says about single properties.
     pub properties: Vec<PropertyReport>,
 }
@@ -93,6 +100,7 @@ impl Report {
             if_version: None,
             acks: AckSource::Mapper,
             state: None,
+            reason: None,
             properties: Vec::new(),
         }
     }
@@ -101,6 +109,13 @@ impl Report {
     #[must_use]
     pub fn with_state(mut self, state: DeviceState) -> Self {
         self.state = Some(state);
+        self
+    }
+
+    /// The same with a reason of the state.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<Arc<str>>) -> Self {
+        self.reason = Some(reason.into());
         self
     }
 

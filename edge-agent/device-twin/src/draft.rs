@@ -1,8 +1,12 @@
 //! A change in the making: it knows what each touched property was, and ends as one revision or as none.
 
+use std::sync::Arc;
+
 use device_model::{DeviceState, Timestamp};
 
-use crate::{Change, ChangeKind, Counters, PropertyChange, Rejected, Settings, Twin, TwinProperty};
+use crate::{
+    Change, ChangeKind, Condition, Counters, PropertyChange, Rejected, Settings, Twin, TwinProperty,
+};
 
 /// The largest version: JSON numbers are exact up to here (rule R4).
 pub(crate) const LAST_VERSION: u64 = (1 << 53) - 1;
@@ -22,7 +26,7 @@ pub(crate) struct Draft<'a> {
     /// The revision that this change will have.
     rev: u64,
     before: Vec<(usize, TwinProperty)>,
-    state_before: Option<DeviceState>,
+    condition_before: Option<Condition>,
 }
 
 impl<'a> Draft<'a> {
@@ -33,7 +37,7 @@ impl<'a> Draft<'a> {
             return Err(Rejected::Exhausted(twin.device.id.clone()));
         }
         let rev = twin.rev + 1;
-        Ok(Self { twin, rev, before: Vec::new(), state_before: None })
+        Ok(Self { twin, rev, before: Vec::new(), condition_before: None })
     }
 
     pub(crate) fn twin(&self) -> &Twin {
@@ -64,10 +68,20 @@ impl<'a> Draft<'a> {
         &mut self.twin.properties[index]
     }
 
-    pub(crate) fn set_state(&mut self, state: DeviceState) {
-        if state != self.twin.state {
-            self.state_before.get_or_insert(self.twin.state);
-            self.twin.state = state;
+    /// The device is in `state` for `reason`. Said again without a reason, the known one still holds.
+    pub(crate) fn set_state(
+        &mut self,
+        state: DeviceState,
+        reason: Option<Arc<str>>,
+        now: Timestamp,
+    ) {
+        let known = &self.twin.condition;
+        let moved = state != known.state;
+        if moved || reason.is_some() && reason != known.reason {
+            let since = if moved { now } else { known.since };
+            let former =
+                std::mem::replace(&mut self.twin.condition, Condition { state, since, reason });
+            self.condition_before.get_or_insert(former);
         }
     }
 
@@ -90,9 +104,11 @@ impl<'a> Draft<'a> {
 
     /// Takes the revision, if anything changed.
     pub(crate) fn finish(self) -> Option<Change> {
-        let Self { twin, rev, mut before, state_before } = self;
-        let state = state_before.filter(|old| *old != twin.state).map(|old| (old, twin.state));
-        if before.is_empty() && state.is_none() {
+        let Self { twin, rev, mut before, condition_before } = self;
+        let condition = condition_before
+            .filter(|old| *old != twin.condition)
+            .map(|old| (old, twin.condition.clone()));
+        if before.is_empty() && condition.is_none() {
             return None;
         }
         twin.rev = rev;
@@ -112,7 +128,7 @@ impl<'a> Draft<'a> {
             uid: twin.uid.clone(),
             rev,
             kind: ChangeKind::Updated,
-            state,
+            condition,
             properties,
             delta_changed,
         })

@@ -11,6 +11,7 @@
 
 mod batch;
 mod command;
+mod condition;
 mod counters;
 mod desire;
 mod draft;
@@ -32,6 +33,7 @@ pub use command::{
     AckSource, Command, Desire, DesireProperty, EventKey, Given, GivenReading, PropertyReport,
     Report, Update,
 };
+pub use condition::Condition;
 pub use counters::Counters;
 pub use outcome::{
     Answer, Change, ChangeKind, Current, Outcome, PropertyChange, Refused, Rejected,

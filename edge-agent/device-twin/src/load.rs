@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use device_model::{Access, Ack, AckCode, Device, DeviceId, DeviceState, PropertyName};
+use device_model::{Access, Ack, AckCode, Device, DeviceId, PropertyName, Timestamp};
 
 use crate::desire::take;
 use crate::draft::{Draft, Moment};
 use crate::places::Places;
 use crate::report::acknowledge;
 use crate::store::{StoredProperty, StoredTwin, Tombstone};
-use crate::{Change, ChangeKind, Owner, PropertyChange, Rejected, Twin, TwinProperty, Uid, Writer};
+use crate::{
+    Change, ChangeKind, Condition, Owner, PropertyChange, Rejected, Twin, TwinProperty, Uid, Writer,
+};
 
 /// Gives numbers to new rows of the store.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +60,7 @@ pub(crate) fn load(
     moment: &mut Moment<'_>,
 ) -> Result<Loaded, Rejected> {
     let kind = if former.is_some() { ChangeKind::Described } else { ChangeKind::Added };
-    let former = former.unwrap_or_else(|| newborn(&device, rows));
+    let former = former.unwrap_or_else(|| newborn(&device, rows, moment.now));
     let mut left: HashMap<_, _> =
         former.properties.into_iter().map(|one| (one.name.clone(), one)).collect();
     let mut replaced = Vec::new();
@@ -91,7 +93,7 @@ pub(crate) fn load(
         device,
         uid: former.uid,
         rev: former.rev,
-        state: former.state,
+        condition: former.condition,
         last_online: former.last_online,
         properties,
         row: former.row,
@@ -124,13 +126,13 @@ pub(crate) fn load(
     Ok(Loaded { twin, change, buried })
 }
 
-fn newborn(device: &Device, rows: &mut Rows) -> StoredTwin {
+fn newborn(device: &Device, rows: &mut Rows, now: Timestamp) -> StoredTwin {
     StoredTwin {
         row: rows.next_device(),
         id: device.id.clone(),
         uid: device.uid.as_deref().map_or_else(Uid::random, Uid::new),
         rev: 0,
-        state: DeviceState::Unknown,
+        condition: Condition::unheard_of(now),
         last_online: None,
         properties: Vec::new(),
     }
@@ -175,7 +177,7 @@ fn bare_change(twin: &Twin) -> Change {
         uid: twin.uid.clone(),
         rev: twin.rev,
         kind: ChangeKind::Described,
-        state: None,
+        condition: None,
         properties: Vec::new(),
         delta_changed: false,
     }
@@ -228,7 +230,7 @@ impl Twin {
             id: self.device.id.clone(),
             uid: self.uid,
             rev: self.rev,
-            state: self.state,
+            condition: self.condition,
             last_online: self.last_online,
             properties: names
                 .zip(self.properties)

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use device_model::{Device, DeviceId, DeviceState, Generation, PropertyName};
+use device_model::{Device, DeviceId, Generation, PropertyName};
 
-use crate::{TwinProperty, Uid};
+use crate::{Condition, TwinProperty, Uid};
 
 /// What became of one command.
 #[derive(Clone, Debug)]
@@ -132,8 +132,8 @@ pub struct Change {
     pub rev: u64,
     /// What happened to the device as a whole.
     pub kind: ChangeKind,
-    /// Its state before and after, if that changed.
-    pub state: Option<(DeviceState, DeviceState)>,
+    /// Its state before and after, if that or its reason changed.
+    pub condition: Option<(Condition, Condition)>,
     /// What changed in its properties, in their order.
     pub properties: Vec<PropertyChange>,
     /// Whether the content of [`Twin::delta`](crate::Twin::delta) changed (rule R19).

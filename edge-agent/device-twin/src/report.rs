@@ -24,7 +24,7 @@ impl Twin {
         self.meant(report.uid.as_ref(), report.if_version, named, moment)?;
         let mut draft = Draft::of(self)?;
         if let Some(state) = report.state {
-            draft.set_state(state);
+            draft.set_state(state, report.reason, moment.now);
             if state == DeviceState::Online {
                 draft.quietly().last_online = Some(moment.now);
             }

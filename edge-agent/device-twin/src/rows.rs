@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use device_model::{DeviceState, Timestamp};
+use device_model::Timestamp;
 
 use crate::store::{Durability, Row, StoredTwin};
-use crate::{Twin, TwinProperty};
+use crate::{Condition, Twin, TwinProperty};
 
 /// A device before a batch touched it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) fn difference<'a>(
     };
     match before {
         Before::Present(old) if old.row == twin.row => {
-            let durability = twin_row(old.rev, old.state, twin, rows);
+            let durability = twin_row(old.rev, &old.condition, twin, rows);
             if Arc::ptr_eq(&old.device, &twin.device) {
                 old.properties
                     .iter()
@@ -56,7 +56,7 @@ pub(crate) fn difference<'a>(
             }
         }
         Before::Parked(old) if old.row == twin.row => {
-            let durability = twin_row(old.rev, old.state, twin, rows);
+            let durability = twin_row(old.rev, &old.condition, twin, rows);
             durability.max(properties(old.properties.iter().map(|one| &one.state), twin, rows))
         }
         _ => {
@@ -69,18 +69,18 @@ pub(crate) fn difference<'a>(
 }
 
 fn push_twin<'a>(twin: &'a Twin, rows: &mut Vec<Row<'a>>) {
-    let Twin { row, rev, state, last_online, .. } = *twin;
-    rows.push(Row::Twin { row, rev, state, last_online });
+    let Twin { row, rev, last_online, ref condition, .. } = *twin;
+    rows.push(Row::Twin { row, rev, condition, last_online });
 }
 
 /// The device's own row, unless a property's row tells the revision: most reports write one row only.
 fn twin_row<'a>(
     rev: u64,
-    state: DeviceState,
+    condition: &Condition,
     twin: &'a Twin,
     rows: &mut Vec<Row<'a>>,
 ) -> Durability {
-    if state != twin.state {
+    if *condition != twin.condition {
         push_twin(twin, rows);
         return Durability::Synced;
     }

@@ -9,12 +9,12 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use device_model::{DataType, DeviceId, DeviceState, Generation, PropertyName, Timestamp};
+use device_model::{DataType, DeviceId, Generation, PropertyName, Timestamp};
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
-use crate::{Reported, TwinProperty, Uid};
+use crate::{Condition, Reported, TwinProperty, Uid};
 
 /// How far a commit must have got when it returns. Both outlive the death of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,7 +127,7 @@ pub struct StoredTwin {
     /// Its revision, or less: then the newest change is the one that a property's side carries. See [`StoredTwin::revision`].
     pub rev: u64,
     /// The device's state.
-    pub state: DeviceState,
+    pub condition: Condition,
     /// When the state was last online.
     pub last_online: Option<Timestamp>,
     /// Its properties.
@@ -202,7 +202,7 @@ pub enum Row<'a> {
         /// Its revision.
         rev: u64,
         /// Its state.
-        state: DeviceState,
+        condition: &'a Condition,
         /// When the state was last online.
         last_online: Option<Timestamp>,
     },

@@ -10,7 +10,7 @@ use crate::desire::expire;
 use crate::draft::{Draft, Moment};
 use crate::places::Places;
 use crate::property::octets;
-use crate::{Change, ChangeKind, Current, PropertyChange, Rejected, TwinProperty, Uid};
+use crate::{Change, ChangeKind, Condition, Current, PropertyChange, Rejected, TwinProperty, Uid};
 
 /// Desired and reported of all properties of one device.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Twin {
     pub(crate) device: Arc<Device>,
     pub(crate) uid: Uid,
     pub(crate) rev: u64,
-    pub(crate) state: DeviceState,
+    pub(crate) condition: Condition,
     pub(crate) last_online: Option<Timestamp>,
     /// In the order of `device.properties`.
     pub(crate) properties: Vec<TwinProperty>,
@@ -63,7 +63,12 @@ impl Twin {
 
     /// Whether the device can be reached.
     pub fn state(&self) -> DeviceState {
-        self.state
+        self.condition.state
+    }
+
+    /// The same with its time and its reason.
+    pub fn condition(&self) -> &Condition {
+        &self.condition
     }
 
     /// When its state was last said to be online.
@@ -177,16 +182,20 @@ impl Twin {
             uid: self.uid.clone(),
             rev: self.rev + 1,
             kind: ChangeKind::Removed,
-            state: None,
+            condition: None,
             properties: self.properties().map(gone).collect(),
             delta_changed: false,
         }
     }
 
     /// The mapper is gone: nobody can tell the state. Values go stale in their own time.
-    pub(crate) fn lose(&mut self) -> Option<Change> {
+    pub(crate) fn lose(&mut self, reason: &Arc<str>, now: Timestamp) -> Option<Change> {
+        if self.state() == DeviceState::Unknown {
+            // What was said of that before is still so.
+            return None;
+        }
         let mut draft = Draft::of(self).ok()?;
-        draft.set_state(DeviceState::Unknown);
+        draft.set_state(DeviceState::Unknown, Some(reason.clone()), now);
         draft.finish()
     }
 }

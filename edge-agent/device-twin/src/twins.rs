@@ -1,6 +1,7 @@
 //! All twins of a node: batches of commands in, one transaction each, answers and changes out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use device_model::{DeviceId, Timestamp};
 
@@ -204,7 +205,7 @@ impl<S: Store> Twins<S> {
             Command::Update(update) => self.update(update, batch, now),
             Command::Load(device) => self.load(device, batch, now),
             Command::Remove(id) => self.remove(&id, batch, now),
-            Command::Lose(devices) => Ok(self.lose(&devices, batch)),
+            Command::Lose { devices, reason } => Ok(self.lose(&devices, &reason, batch, now)),
             Command::Tick => Ok(self.tick(batch, now)),
         };
         let (result, changes) = match done {
@@ -268,7 +269,7 @@ impl<S: Store> Twins<S> {
 
     fn load(
         &mut self,
-        device: std::sync::Arc<device_model::Device>,
+        device: Arc<device_model::Device>,
         batch: &mut Batch,
         now: Timestamp,
     ) -> Done {
@@ -359,12 +360,18 @@ impl<S: Store> Twins<S> {
         Ok((Answer { rev, ..Answer::default() }, change.into_iter().collect()))
     }
 
-    fn lose(&mut self, devices: &[DeviceId], batch: &mut Batch) -> (Answer, Vec<Change>) {
+    fn lose(
+        &mut self,
+        devices: &[DeviceId],
+        reason: &Arc<str>,
+        batch: &mut Batch,
+        now: Timestamp,
+    ) -> (Answer, Vec<Change>) {
         let mut changes = Vec::new();
         for id in devices {
             if let Some(twin) = self.twins.get_mut(id) {
                 batch.touch(twin);
-                changes.extend(twin.lose());
+                changes.extend(twin.lose(reason, now));
             }
         }
         (Answer::default(), changes)

@@ -16,6 +16,7 @@
 //!   restMin: 1s
 //!   restMax: 60s
 //!   stop: 700ms
+//!   stateWindow: 60s  # at most two changes of a device's state are told within it; 0s: each is told
 //! ```
 
 use std::collections::BTreeMap;
@@ -49,6 +50,9 @@ pub struct MapperConfig {
     /// At a stop: how long the transaction in flight may take, and then all safe values together. The mapper ends
     /// within twice that, and half a second.
     pub stop: Duration,
+    /// At most two changes of a device's state are told within this time, so that one that flaps does not flood whoever
+    /// watches; what holds at its end is told then. Zero: each change is told at once. One hour at most.
+    pub state_window: Duration,
     /// Keys of the file that mean nothing here, as paths.
     pub ignored: Vec<String>,
 }
@@ -63,7 +67,10 @@ const KNOWN: [&str; 6] = [
     "common.protocol",
     "common.edgecore_sock",
 ];
-const OURS: [&str; 5] = ["reconnectMin", "reconnectMax", "restMin", "restMax", "stop"];
+const OURS: [&str; 6] =
+    ["reconnectMin", "reconnectMax", "restMin", "restMax", "stop", "stateWindow"];
+/// A state that is held back for longer than this is no news any more.
+const LONGEST_STATE_WINDOW: Duration = Duration::from_secs(3600);
 
 impl MapperConfig {
     /// A mapper called `name` on `socket`, for the agent on `agent_socket`; the rest as by default.
@@ -82,6 +89,7 @@ impl MapperConfig {
             reconnect: Pace { min: Duration::from_millis(500), max: Duration::from_secs(60) },
             rest: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
             stop: Duration::from_millis(700),
+            state_window: Duration::from_secs(60),
             ignored: Vec::new(),
         }
     }
@@ -192,6 +200,14 @@ impl Reader {
         set("restMin", &mut config.rest.min);
         set("restMax", &mut config.rest.max);
         set("stop", &mut config.stop);
+        set("stateWindow", &mut config.state_window);
+        if config.state_window > LONGEST_STATE_WINDOW {
+            self.problems.push(scalars.problem(
+                "stateWindow",
+                "longer than an hour",
+                "write a time up to 1h, such as 60s, or 0s to have each change told",
+            ));
+        }
         for (name, pace) in [("reconnect", config.reconnect), ("rest", config.rest)] {
             if pace.min.is_zero() || pace.min > pace.max {
                 self.problems.push(Problem::new(
@@ -259,6 +275,25 @@ dev_init:
         let problems = MapperConfig::parse(&text).unwrap_err();
         let fields: Vec<_> = problems.problems.iter().map(|problem| &problem.field).collect();
         assert_eq!(fields, ["edgetwin.reconectMax", "edgetwin.restMin"]);
+    }
+
+    #[test]
+    fn the_window_of_states_can_be_set_up_to_an_hour() {
+        let window = |text: &str| {
+            let text = format!("{KUBEEDGE}edgetwin:\n  stateWindow: {text}\n");
+            MapperConfig::parse(&text).map(|config| config.state_window)
+        };
+        assert_eq!(MapperConfig::parse(KUBEEDGE).unwrap().state_window, Duration::from_secs(60));
+        assert_eq!(window("5s").unwrap(), Duration::from_secs(5));
+        assert_eq!(window("0").unwrap(), Duration::ZERO);
+        assert_eq!(window("1h").unwrap(), Duration::from_secs(3600));
+        let said = window("2h").unwrap_err().to_string();
+        assert!(
+            said.contains("edgetwin.stateWindow = \"2h\": longer than an hour; write"),
+            "{said}"
+        );
+        let said = window("often").unwrap_err().to_string();
+        assert!(said.contains("edgetwin.stateWindow = \"often\": not a length of time"), "{said}");
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub(crate) struct Endpoint<D: Driver> {
     tags: HashMap<Tag, (Seat, usize)>,
     next_tag: u64,
     link: Link,
+    /// Why the wire was last lost.
+    cause: Option<Cause>,
     backoff: Backoff,
     batch: Batch,
     /// When the transaction began that the batch came from, or the first of them.
@@ -111,6 +113,7 @@ impl<D: Driver> Endpoint<D> {
             tags: HashMap::new(),
             next_tag: 0,
             link: Link::Unknown,
+            cause: None,
             backoff: Backoff::new(limits.reconnect),
             batch: Batch::default(),
             batch_begun: Instant::now(),
@@ -267,7 +270,7 @@ impl<D: Driver> Endpoint<D> {
                     let Some(member) = self.members.get_mut(&seat) else { continue };
                     let readings = member.refresh(now, time());
                     self.batch_of(seat).await.readings.extend(readings);
-                    self.tell_state(seat, None).await;
+                    self.tell_health(seat).await;
                 }
                 self.flush().await;
                 None
@@ -302,10 +305,11 @@ impl<D: Driver> Endpoint<D> {
                 self.members.insert(seat, *member);
                 self.batch_of(seat).await.readings.extend(readings);
                 if self.link == Link::Down {
-                    self.unreachable(seat, &Cause::from("the wire is down")).await;
+                    let cause = self.cause.clone().unwrap_or_else(|| "the wire is down".into());
+                    self.unreachable(seat, &cause).await;
                 }
                 self.want_all(seat, origin, doubtful).await;
-                self.tell_state(seat, None).await;
+                self.tell_health(seat).await;
                 Some(seat)
             }
         }
@@ -338,6 +342,7 @@ impl<D: Driver> Endpoint<D> {
             warn!(endpoint = %self.address, devices = self.members.len(), %cause, "wire down");
             self.link = Link::Down;
         }
+        self.cause = Some(cause.clone());
         self.flush().await;
         let seats: Vec<_> = self.members.keys().copied().collect();
         for seat in seats {
@@ -350,6 +355,7 @@ impl<D: Driver> Endpoint<D> {
         let Some(member) = self.members.get_mut(&seat) else { return };
         let news = member.link != Link::Down;
         member.link = Link::Down;
+        member.cause = Some(cause.0.as_str().into());
         if news {
             let now = Instant::now().into_std();
             let readings = member.all_bad(QualityCode::NoCommunication, now, time());
@@ -365,7 +371,7 @@ impl<D: Driver> Endpoint<D> {
             self.keep_acks(seat, point).await;
         }
         self.flush().await;
-        self.tell_state(seat, Some(cause)).await;
+        self.tell_health(seat).await;
     }
 
     /// A unit answered. The first answer after a loss re-opens the device for writes that waited.
@@ -393,16 +399,19 @@ impl<D: Driver> Endpoint<D> {
         }
     }
 
-    async fn tell_state(&mut self, seat: Seat, cause: Option<&Cause>) {
+    async fn tell_health(&mut self, seat: Seat) {
         let Some(member) = self.members.get_mut(&seat) else { return };
-        if let Some(state) = member.new_state() {
-            let device = &member.device.id;
-            match cause {
-                Some(cause) => warn!(%device, %state, %cause, "device"),
-                None => info!(%device, %state, "device"),
+        let before = member.told.as_ref().map(|told| told.state);
+        let Some(health) = member.new_health() else { return };
+        let (device, state) = (&member.device.id, health.state);
+        match &health.reason {
+            _ if before == Some(state) => {
+                debug!(%device, %state, reason = ?health.reason, "device")
             }
-            self.send(Report::State(seat, state)).await;
+            Some(reason) => warn!(%device, %state, %reason, "device"),
+            None => info!(%device, %state, "device"),
         }
+        self.send(Report::State(seat, health)).await;
     }
 
     /// The batch of this device; what was gathered of another one is sent.

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use device_model::{
-    Device, DeviceId, DeviceInstance, DeviceModel, DeviceState, Problems, QualityCode, Reading,
+    Device, DeviceId, DeviceInstance, DeviceModel, DeviceState, Problem, Problems, QualityCode,
+    Reading,
 };
 use dmi::convert::{Registered, Unreadable};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -25,7 +26,7 @@ use crate::driver::Driver;
 use crate::endpoint::{Command, Limits, time};
 use crate::member::{Member, address, sheltered};
 use crate::metrics::Metrics;
-use crate::report::{Batch, Report};
+use crate::report::{Batch, Health, Report};
 use crate::schedule::Seat;
 use crate::write::Origin;
 
@@ -67,6 +68,8 @@ struct Entry<D: Driver> {
     device: Arc<Device>,
     /// Its wire and its place there; none if the driver cannot make sense of its configuration.
     place: Option<(D::Endpoint, D::Unit)>,
+    /// What is wrong with the description that came last; `None`: it is in force.
+    problem: Option<Arc<str>>,
 }
 
 pub(crate) struct Fleet<D: Driver> {
@@ -174,7 +177,8 @@ impl<D: Driver> Fleet<D> {
         if fresh {
             self.lines.tell_all(|| Command::Refresh).await;
             for entry in self.entries.values().filter(|entry| entry.place.is_none()) {
-                show_unhealthy(&self.reports, entry.seat, &entry.device).await;
+                show_unhealthy(&self.reports, entry.seat, &entry.device, entry.problem.clone())
+                    .await;
             }
         }
     }
@@ -189,7 +193,7 @@ impl<D: Driver> Fleet<D> {
             }
             Err(Refused::Invalid(problems)) => {
                 error!(namespace, name, %problems, "device not usable as described");
-                self.show_unusable(instance).await;
+                self.show_unusable(instance, &problems).await;
             }
         }
     }
@@ -220,20 +224,21 @@ impl<D: Driver> Fleet<D> {
         );
         self.send(Report::Device(seat, device.clone())).await;
         let before = self.entries.remove(&id);
-        let place = match address {
-            Ok(place) => Some(place),
+        let (place, problem) = match address {
+            Ok(place) => (Some(place), None),
             Err(problems) => {
-                for problem in problems {
+                for problem in &problems {
                     error!(device = %id, %problem, "device not usable");
                 }
-                show_unhealthy(&self.reports, seat, &device).await;
-                None
+                let problem = one_line(&problems);
+                show_unhealthy(&self.reports, seat, &device, Some(problem.clone())).await;
+                (None, Some(problem))
             }
         };
         if let Some((endpoint, unit)) = &place {
             self.seat(seat, &device, (endpoint, unit), before.as_ref(), origin).await;
         }
-        self.entries.insert(id, Entry { seat, device, place });
+        self.entries.insert(id, Entry { seat, device, place, problem });
         Ok(())
     }
 
@@ -295,8 +300,13 @@ impl<D: Driver> Fleet<D> {
             }
         }
         for (seat, device, unit) in fallen {
-            let code = QualityCode::NoCommunication;
-            show_bad(&self.reports, seat, &device, code, DeviceState::Offline).await;
+            let health = Health {
+                state: DeviceState::Offline,
+                reason: Some(
+                    "a fault of the mapper ended the work on its wire; it starts again".into(),
+                ),
+            };
+            show_bad(&self.reports, seat, &device, QualityCode::NoCommunication, health).await;
             let member = Box::new(Member::new(&*self.driver, seat, device, unit));
             let command = Command::Join { member, origin: Origin::Registration, doubtful: true };
             self.lines.join(endpoint, command, seat).await;
@@ -310,7 +320,7 @@ impl<D: Driver> Fleet<D> {
     }
 
     /// A device that cannot even be resolved is shown as unhealthy, without properties.
-    async fn show_unusable(&mut self, instance: &DeviceInstance) {
+    async fn show_unusable(&mut self, instance: &DeviceInstance, problems: &Problems) {
         let Ok(id) = instance.metadata.id() else { return };
         if self.entries.contains_key(&id) {
             return;
@@ -319,8 +329,9 @@ impl<D: Driver> Fleet<D> {
         let seat = Seat(self.seats);
         let device = Arc::new(catalogue::bare(id.clone(), &instance.spec.protocol.protocol_name));
         self.send(Report::Device(seat, device.clone())).await;
-        show_unhealthy(&self.reports, seat, &device).await;
-        self.entries.insert(id, Entry { seat, device, place: None });
+        let problem = Some(one_line(&problems.problems));
+        show_unhealthy(&self.reports, seat, &device, problem.clone()).await;
+        self.entries.insert(id, Entry { seat, device, place: None, problem });
     }
 
     async fn send(&self, report: Report) {
@@ -329,8 +340,18 @@ impl<D: Driver> Fleet<D> {
     }
 }
 
-async fn show_unhealthy(reports: &mpsc::Sender<Report>, seat: Seat, device: &Device) {
-    show_bad(reports, seat, device, QualityCode::ConfigError, DeviceState::Unhealthy).await;
+async fn show_unhealthy(
+    reports: &mpsc::Sender<Report>,
+    seat: Seat,
+    device: &Device,
+    reason: Option<Arc<str>>,
+) {
+    let health = Health { state: DeviceState::Unhealthy, reason };
+    show_bad(reports, seat, device, QualityCode::ConfigError, health).await;
+}
+
+fn one_line(problems: &[Problem]) -> Arc<str> {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ").into()
 }
 
 async fn show_bad(
@@ -338,14 +359,14 @@ async fn show_bad(
     seat: Seat,
     device: &Device,
     code: QualityCode,
-    state: DeviceState,
+    health: Health,
 ) {
     let now = time();
     let reported = device.properties.iter().filter(|property| property.report);
     let readings =
         reported.map(|property| (property.name.clone(), Reading::bad(code, now))).collect();
     let batch = Batch { seat: Some(seat), readings, acks: Vec::new() };
-    for report in [Report::Batch(batch), Report::State(seat, state)] {
+    for report in [Report::Batch(batch), Report::State(seat, health)] {
         // As above.
         let _ = reports.send(report).await;
     }

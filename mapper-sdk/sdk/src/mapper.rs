@@ -97,7 +97,8 @@ impl<D: Driver> Mapper<D> {
         let (wires, rest) = (CancellationToken::new(), CancellationToken::new());
         let fleet =
             Fleet::new(driver, (reports, wanting.clone()), limits, metrics.clone(), wires.clone());
-        let reporter = Reporter::new(agent.clone(), linked, again, metrics.clone());
+        let reporter =
+            Reporter::new(agent.clone(), linked, again, metrics.clone(), config.state_window);
         let registrar = Registrar::new(
             agent,
             info,

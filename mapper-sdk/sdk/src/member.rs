@@ -11,9 +11,13 @@ use device_model::{
 use tracing::warn;
 
 use crate::driver::{Driver, ReadResult, Tag};
+use crate::report::Health;
 use crate::schedule::Seat;
 use crate::strategy::Strategy;
 use crate::write::{Known, Origin, Turn, Wanted, Writer};
+
+/// Properties that are named when several are ill.
+const NAMED: usize = 3;
 
 /// One property of a [`Member`].
 #[derive(Debug)]
@@ -24,8 +28,8 @@ pub(crate) struct Point<V> {
     pub(crate) writer: Writer,
     pub(crate) tag: Option<Tag>,
     strategy: Strategy,
-    /// Whether the last reading had no value.
-    bad: bool,
+    /// Why the last reading had no value, if it had none.
+    bad: Option<QualityCode>,
 }
 
 /// Points that one transaction reads.
@@ -55,8 +59,10 @@ pub(crate) struct Member<D: Driver> {
     pub(crate) link: Link,
     /// Properties whose configuration the driver refused.
     pub(crate) misfits: Vec<(PropertyName, Problem)>,
-    /// The state that was last told.
-    pub(crate) told: Option<DeviceState>,
+    /// Why the device does not answer; the last known cause.
+    pub(crate) cause: Option<Arc<str>>,
+    /// What was last told of it as a whole.
+    pub(crate) told: Option<Health>,
 }
 
 impl<D: Driver> Member<D> {
@@ -73,7 +79,7 @@ impl<D: Driver> Member<D> {
                     writer: Writer::default(),
                     tag: None,
                     strategy: Strategy::default(),
-                    bad: false,
+                    bad: None,
                 }),
                 Err(problem) => misfits.push((property.name.clone(), problem)),
             }
@@ -86,6 +92,7 @@ impl<D: Driver> Member<D> {
             groups: Vec::new(),
             link: Link::Unknown,
             misfits,
+            cause: None,
             told: None,
         };
         member.plan(driver);
@@ -131,6 +138,7 @@ impl<D: Driver> Member<D> {
     pub(crate) fn inherit(&mut self, mut before: Self) {
         self.link = before.link;
         self.told = before.told;
+        self.cause = before.cause;
         for point in &mut self.points {
             let name = &self.device.properties[point.index].name;
             let old = before
@@ -202,7 +210,7 @@ impl<D: Driver> Member<D> {
             Some(value) => point.writer.seen(value, &property.options),
             None => Turn::None,
         };
-        point.bad = reading.quality == Quality::Bad;
+        point.bad = (reading.quality == Quality::Bad).then_some(reading.code);
         if !property.report {
             return (None, turn);
         }
@@ -262,7 +270,7 @@ impl<D: Driver> Member<D> {
             let property = &self.device.properties[point.index];
             if property.report {
                 let reading = Reading::bad(code, time);
-                point.bad = true;
+                point.bad = Some(code);
                 point.strategy.forced(&reading, now);
                 readings.push((property.name.clone(), reading));
             }
@@ -274,7 +282,7 @@ impl<D: Driver> Member<D> {
     pub(crate) fn up(&mut self) {
         self.link = Link::Up;
         for point in &mut self.points {
-            point.bad = false;
+            point.bad = None;
         }
     }
 
@@ -285,21 +293,47 @@ impl<D: Driver> Member<D> {
     }
 
     /// What is to be told of the device as a whole, if that is new.
-    pub(crate) fn new_state(&mut self) -> Option<DeviceState> {
-        let ill = !self.misfits.is_empty()
-            || self
-                .points
-                .iter()
-                .any(|point| point.bad && self.device.properties[point.index].report);
-        let state = match self.link {
+    pub(crate) fn new_health(&mut self) -> Option<Health> {
+        let health = match self.link {
             // Nothing of it can be read, so nothing will be heard.
-            Link::Unknown if self.points.is_empty() && ill => DeviceState::Unhealthy,
+            Link::Unknown if self.points.is_empty() => {
+                Health { state: DeviceState::Unhealthy, reason: Some(self.illness()?.into()) }
+            }
             Link::Unknown => return None,
-            Link::Down => DeviceState::Offline,
-            Link::Up if ill => DeviceState::Unhealthy,
-            Link::Up => DeviceState::Online,
+            Link::Down => Health { state: DeviceState::Offline, reason: self.cause.clone() },
+            Link::Up => match self.illness() {
+                Some(illness) => {
+                    Health { state: DeviceState::Unhealthy, reason: Some(illness.into()) }
+                }
+                None => Health { state: DeviceState::Online, reason: None },
+            },
         };
-        (self.told.replace(state) != Some(state)).then_some(state)
+        if self.told.as_ref() == Some(&health) {
+            return None;
+        }
+        self.told = Some(health.clone());
+        Some(health)
+    }
+
+    /// What is wrong with single properties, of the first few; `None`: nothing.
+    fn illness(&self) -> Option<String> {
+        let misfits = self.misfits.iter().map(|(_, problem)| problem.to_string());
+        let bad = self.points.iter().filter_map(|point| {
+            let property = &self.device.properties[point.index];
+            let code = point.bad.filter(|_| property.report)?;
+            Some(format!("{}: {}", property.name, code.meaning()))
+        });
+        let mut all = misfits.chain(bad);
+        let mut text = all.next()?;
+        for one in all.by_ref().take(NAMED - 1) {
+            text.push_str("; ");
+            text.push_str(&one);
+        }
+        match all.count() {
+            0 => {}
+            more => text.push_str(&format!("; and {more} more")),
+        }
+        Some(text)
     }
 }
 

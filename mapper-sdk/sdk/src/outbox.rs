@@ -9,9 +9,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use device_model::{Ack, Device, DeviceState, PropertyName, Reading, Value};
+use device_model::{Ack, Device, PropertyName, Reading, Value};
 
-use crate::report::Batch;
+use crate::report::{Batch, Health};
 use crate::schedule::Seat;
 use crate::steadiness::Steadiness;
 
@@ -184,9 +184,9 @@ impl Outbox {
     }
 
     /// A device's state, as its wire's task sees it.
-    pub(crate) fn state(&mut self, seat: Seat, state: DeviceState, now: Instant) {
+    pub(crate) fn state(&mut self, seat: Seat, health: Health, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&seat) {
-            entry.state.set(state);
+            entry.state.set(health);
             self.plan_state(seat, now);
         }
     }
@@ -197,7 +197,7 @@ impl Outbox {
     }
 
     /// The next state to tell.
-    pub(crate) fn take_state(&mut self, now: Instant) -> Option<(Seat, Arc<Device>, DeviceState)> {
+    pub(crate) fn take_state(&mut self, now: Instant) -> Option<(Seat, Arc<Device>, Health)> {
         while let Some((due, seat)) = self.states.first().copied() {
             if due > now {
                 return None;
@@ -206,7 +206,7 @@ impl Outbox {
             let Some(entry) = self.entries.get_mut(&seat) else { continue };
             entry.state_due = None;
             let told =
-                entry.state.tell(now, self.hold).map(|state| (seat, entry.device.clone(), state));
+                entry.state.tell(now, self.hold).map(|health| (seat, entry.device.clone(), health));
             self.plan_state(seat, now);
             if told.is_some() {
                 return told;

@@ -16,7 +16,15 @@ pub(crate) enum Report {
     /// What one turn on the wire gave.
     Batch(Batch),
     /// The device as a whole.
-    State(Seat, DeviceState),
+    State(Seat, Health),
+}
+
+/// Whether a device can be reached and is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) state: DeviceState,
+    /// Why it is so, in a few words; none where that needs no word, or nobody knows.
+    pub(crate) reason: Option<Arc<str>>,
 }
 
 /// Readings and acknowledgements of one device, each in the order in which they came about.

@@ -20,13 +20,11 @@ use crate::agent::{Agent, Link, Registration, Trouble};
 use crate::budget::Budget;
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Parcel};
-use crate::report::Report;
+use crate::report::{Health, Report};
 use crate::schedule::Seat;
 
 use parcel::Wrapping;
 
-/// At most two changes of a device's state are told within this time.
-const STATE_WINDOW: Duration = Duration::from_secs(60);
 /// When the mapper stops: how long the rest may take to be told.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long plain readings wait for those of other devices, so that their calls share wake-ups and packets.
@@ -75,18 +73,20 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
+    /// At most two changes of a device's state are told within `state_window`.
     pub(crate) fn new(
         agent: Agent,
         link: watch::Receiver<Link>,
         again: watch::Sender<u64>,
         metrics: Arc<Metrics>,
+        state_window: Duration,
     ) -> Self {
         Self {
             agent,
             link,
             again,
             metrics,
-            outbox: Outbox::new(STATE_WINDOW),
+            outbox: Outbox::new(state_window),
             budget: Budget::new(Peer::Edgetwin),
             wrapping: Wrapping::default(),
             registration: None,
@@ -140,8 +140,8 @@ impl Reporter {
                 }
                 self.outbox.put(batch);
             }
-            Report::State(seat, state) => {
-                self.outbox.state(seat, state, Instant::now().into_std());
+            Report::State(seat, health) => {
+                self.outbox.state(seat, health, Instant::now().into_std());
             }
         }
     }
@@ -171,11 +171,14 @@ impl Reporter {
                 return Some(free.into());
             }
             let (agent, registration) = (self.agent.clone(), registration.clone());
-            if let Some((seat, device, state)) = self.outbox.take_state(std_now) {
+            if let Some((seat, device, Health { state, reason })) = self.outbox.take_state(std_now)
+            {
+                let reason = reason.filter(|_| registration.peer == Peer::Edgetwin);
                 let state = ReportDeviceStatesRequest {
                     device_name: device.id.name().into(),
                     device_namespace: device.id.namespace().into(),
                     state: state.as_str().into(),
+                    reason: reason.as_deref().unwrap_or_default().into(),
                 };
                 self.budget.spend(std_now);
                 self.calls.push(Box::pin(async move {

@@ -1,10 +1,12 @@
 //! Demands 7, 15, 29 and 39: what is told about a value and a device, when, and to whom.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use device_model::{DeviceState, Quality, QualityCode};
+use device_model::{DeviceState, Quality, QualityCode, Timestamp};
 use e2e::world::{Machine, PATIENCE, World, good};
+use edge_agent::api::view::DeviceView;
+use edge_agent::config::Span;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::Value as Json;
 use sim_modbus::{Fault, FaultKind};
@@ -171,15 +173,60 @@ async fn row_15_a_sine_is_told_no_more_often_than_its_deadband_allows() -> Resul
 async fn row_29_device_state_is_true_and_stable() -> Result<()> {
     let mut world = World::tcp(&[Machine::new("pump", 1).keys("timeout: 100ms")]).await?;
     world.start().await?;
-    world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    let online = world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    assert_eq!(online.state_reason, None, "nothing is wrong");
+    let begin = Timestamp::from(SystemTime::now());
+    let watch = e2e::http::events(&world.api(), "/v1/events").await?;
+    let mut watch = std::pin::pin!(watch);
     let silent = world.devices().inject(Fault::new(FaultKind::Silence));
-    world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
+    let offline = world.until_device("pump", |pump| pump.state == DeviceState::Offline).await?;
+    assert_eq!(offline.state_reason.as_deref(), Some("unit 1 said nothing for 100ms"));
+    assert!(offline.state_since >= begin && offline.state_since > online.state_since);
+    let told = async {
+        loop {
+            let event = watch.next().await?.context("the stream of events ended")?;
+            if event["kind"] == "state" {
+                return anyhow::Ok(event);
+            }
+        }
+    };
+    let told = timeout(PATIENCE, told).await??;
+    assert_eq!(
+        (&told["state"], &told["reason"]),
+        (&"offline".into(), &"unit 1 said nothing for 100ms".into())
+    );
+
     world.devices().clear(silent);
-    world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    let online = world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    assert_eq!(online.state_reason, None);
+    assert!(online.state_since > offline.state_since);
+    let sampled = |pump: &DeviceView| {
+        pump.property("level").and_then(|level| Some(level.reported.as_ref()?.sample_time))
+    };
+    let later = world.until_device("pump", |pump| sampled(pump) > sampled(&online)).await?;
+    assert_eq!(later.state_since, online.state_since, "it is still the same state");
+    world.stop().await
+}
+
+#[tokio::test]
+async fn row_29_a_killed_mapper_leaves_unknown_devices_long_before_its_lease_ends() -> Result<()> {
+    let world = World::tcp(&[Machine::new("pump", 1)]).await?;
+    let mut world = world.as_programs().lease(Span::secs(30));
+    world.start().await?;
+    let online = world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
     let start = Instant::now();
     world.kill_mapper();
-    world.until_device("pump", |pump| pump.state == DeviceState::Unknown).await?;
+    let unknown = world.until_device("pump", |pump| pump.state == DeviceState::Unknown).await?;
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(
+        unknown.state_reason.as_deref(),
+        Some("its mapper mapper is gone: its socket does not answer")
+    );
+    assert!(unknown.state_since > online.state_since);
+    assert_eq!(unknown.mapper, None);
+    world.start_mapper("mapper").await?;
+    let online = world.until_device("pump", |pump| pump.state == DeviceState::Online).await?;
+    assert_eq!(online.state_reason, None);
     world.stop().await
 }
 

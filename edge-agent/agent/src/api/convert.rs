@@ -1,7 +1,7 @@
 //! Twins and changes as the API says them.
 
 use device_model::{Device, DeviceState, Property, Timestamp};
-use device_twin::{Acknowledged, Twin, TwinProperty};
+use device_twin::{Acknowledged, Condition, Twin, TwinProperty};
 
 use super::Context;
 use super::view::{AckView, DesiredView, DeviceView, Event, EventKind, PropertyView, ReportedView};
@@ -18,6 +18,8 @@ impl Context {
             model: model.clone(),
             description: description.clone(),
             state: twin.state(),
+            state_since: twin.condition().since,
+            state_reason: reason(twin.condition()),
             mapper: self.mappers.owner(id).map(|name| name.to_string()),
             rev: twin.rev(),
             epoch: self.epoch,
@@ -82,6 +84,9 @@ pub(super) fn of_entry(entry: &Entry, after: u64) -> Vec<Event> {
             let property = of.and_then(|property| property.new.as_ref()).unwrap_or(&empty);
             let mut event = whole(id, change.device.id.clone(), kind, entry.at, change.rev);
             event.state = state;
+            if let (EventKind::State, Some((_, after))) = (kind, &change.condition) {
+                event.reason = reason(after);
+            }
             event.property = of.map(|property| property.name.clone());
             fill(&mut event, property);
             event
@@ -102,6 +107,7 @@ pub(super) fn snapshot(twin: &Twin, id: u64, time: Timestamp) -> Vec<Event> {
     for event in &mut all {
         event.state = twin.state();
     }
+    all[0].reason = reason(twin.condition());
     all
 }
 
@@ -123,9 +129,14 @@ fn whole(
         code: None,
         ack: None,
         state: DeviceState::Unknown,
+        reason: None,
         time,
         rev,
     }
+}
+
+fn reason(condition: &Condition) -> Option<String> {
+    condition.reason.as_ref().map(ToString::to_string)
 }
 
 fn fill(event: &mut Event, state: &TwinProperty) {

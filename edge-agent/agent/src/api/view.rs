@@ -19,6 +19,7 @@ pub struct DeviceList {
 
 /// One device with its twin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceView {
     /// Kubernetes namespace.
     pub namespace: String,
@@ -33,6 +34,11 @@ pub struct DeviceView {
     pub description: String,
     /// What its mapper says about it.
     pub state: DeviceState,
+    /// Since when it is in that state.
+    pub state_since: Timestamp,
+    /// Why it is, in a few words for a person; none where nobody said.
+    #[serde(default)]
+    pub state_reason: Option<String>,
     /// The mapper that has it now.
     pub mapper: Option<String>,
     /// Revision: counts every change of this device.
@@ -259,6 +265,9 @@ pub struct Event {
     pub ack: Option<AckView>,
     /// The device's state after the change.
     pub state: DeviceState,
+    /// Why, where a change of the state is told and somebody gave a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When the agent accepted the change.
     pub time: Timestamp,
     /// The device's revision after the change.

@@ -164,8 +164,10 @@ impl<B: Broker> Outbox<B> {
             self.say(&topic::of(id, DOCUMENT), document).await;
         }
         let answered = matches!(entry.origin, Origin::State { .. });
-        if let (Some((_, state)), false) = (change.state, answered) {
-            self.state(id, state.as_str(), entry.at).await;
+        // MQTT knows words alone: another reason is no news there.
+        let moved = change.condition.as_ref().filter(|(before, after)| before.state != after.state);
+        if let (Some((_, after)), false) = (moved, answered) {
+            self.state(id, after.state.as_str(), entry.at).await;
         }
     }
 

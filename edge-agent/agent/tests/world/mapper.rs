@@ -185,10 +185,21 @@ impl FakeMapper {
     }
 
     pub(crate) async fn state(&mut self, device: &str, state: &str) -> Result<(), Status> {
+        self.state_because(device, state, "").await
+    }
+
+    /// Reports a state with a reason, which only our mappers know.
+    pub(crate) async fn state_because(
+        &mut self,
+        device: &str,
+        state: &str,
+        reason: &str,
+    ) -> Result<(), Status> {
         let request = self.request(ReportDeviceStatesRequest {
             device_name: device.into(),
             device_namespace: "demo".into(),
             state: state.into(),
+            reason: reason.into(),
         });
         self.client.report_device_states(request).await.map(drop)
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use device_model::{DeviceId, DeviceState, PropertyName};
+use device_model::{DeviceId, PropertyName, Timestamp};
 
 use super::{
     Confirmed, Durability, Object, ObjectKey, Row, Store, StoreError, Stored, StoredProperty,
     StoredTwin, Tombstone,
 };
-use crate::TwinProperty;
+use crate::{Condition, TwinProperty};
 
 /// Keeps rows in maps.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl MemoryStore {
                     id: id.clone(),
                     uid: uid.clone(),
                     rev: 0,
-                    state: DeviceState::Unknown,
+                    condition: Condition::unheard_of(Timestamp::default()),
                     last_online: None,
                     properties: Vec::new(),
                 };
@@ -51,9 +51,10 @@ impl MemoryStore {
                 self.twins.remove(&row);
                 self.owners.retain(|_, device| *device != row);
             }
-            Row::Twin { row, rev, state, last_online } => {
+            Row::Twin { row, rev, condition, last_online } => {
                 if let Some(twin) = self.twins.get_mut(&row) {
-                    (twin.rev, twin.state, twin.last_online) = (rev, state, last_online);
+                    twin.condition.clone_from(condition);
+                    (twin.rev, twin.last_online) = (rev, last_online);
                 }
             }
             Row::Property { row, device, name, data_type } => {

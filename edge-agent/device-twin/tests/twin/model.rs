@@ -47,11 +47,15 @@ enum Step {
         value: i64,
         other: i64,
     },
-    State(DeviceState),
+    State(DeviceState, Option<&'static str>),
     Lose,
     Wait(i64),
     Restart,
 }
+
+/// Why a device is in its state.
+const REASONS: [&str; 2] = ["connection refused", "no answer"];
+const LOST: Option<&str> = Some("its mapper is gone");
 
 fn step() -> impl Strategy<Value = Step> {
     let property = 0..NAMES.len();
@@ -68,7 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (property, prop::option::weighted(0.8, value()), prop::option::weighted(0.3, 1..8_i64))
             .prop_map(|(property, value, life)| Step::Desire { property, value, life }),
         1 => (value(), value()).prop_map(|(value, other)| Step::DesireTwo { value, other }),
-        1 => state.prop_map(Step::State),
+        2 => (state, prop::option::of(prop::sample::select(&REASONS[..])))
+            .prop_map(|(state, reason)| Step::State(state, reason)),
         1 => Just(Step::Lose),
         3 => (0..12_i64).prop_map(Step::Wait),
         1 => Just(Step::Restart),
@@ -108,6 +113,9 @@ struct Property {
 struct Device {
     rev: u64,
     state: DeviceState,
+    /// When it came about, and why.
+    since: i64,
+    reason: Option<&'static str>,
     properties: BTreeMap<&'static str, Property>,
 }
 
@@ -264,8 +272,15 @@ impl Device {
                 self.property(0).desire(Some(value), None, false);
                 self.property(1).desire(Some(other), None, false);
             }
-            Step::State(state) => self.state = state,
-            Step::Lose => self.state = DeviceState::Unknown,
+            Step::State(state, reason) => {
+                if state != self.state {
+                    (self.state, self.since, self.reason) = (state, now, reason);
+                } else if reason.is_some() {
+                    self.reason = reason;
+                }
+            }
+            Step::Lose if self.state == DeviceState::Unknown => {}
+            Step::Lose => (self.state, self.since, self.reason) = (DeviceState::Unknown, now, LOST),
             Step::Load(_) | Step::Remove | Step::Wait(_) | Step::Restart => {}
         }
         true
@@ -309,6 +324,8 @@ impl Model {
         let mut device = self.device.take().unwrap_or_else(|| Device {
             rev: 0,
             state: DeviceState::Unknown,
+            since: self.now,
+            reason: Some("nothing was heard of it yet"),
             properties: NAMES.iter().map(|name| (*name, Property::default())).collect(),
         });
         let property = device.properties.get_mut("speed").unwrap();
@@ -344,7 +361,7 @@ impl Model {
     fn count(&mut self, before: Option<&Device>) {
         let (Some(after), seen) = (&mut self.device, |device: &Device| {
             let properties = device.properties.values();
-            (device.state, properties.map(Property::seen).collect::<Vec<_>>())
+            (device.state, device.reason, properties.map(Property::seen).collect::<Vec<_>>())
         }) else {
             return;
         };
@@ -433,8 +450,12 @@ impl<P: Place> Real<P> {
                     .with(NAMES[0], Value::Int(value))
                     .with(NAMES[1], Value::Int(other)),
             ),
-            Step::State(state) => Command::Report(report.with_state(state)),
-            Step::Lose => Command::Lose(vec![pump_id()]),
+            Step::State(state, reason) => {
+                let mut report = report.with_state(state);
+                report.reason = reason.map(Into::into);
+                Command::Report(report)
+            }
+            Step::Lose => Command::Lose { devices: vec![pump_id()], reason: LOST.unwrap().into() },
             Step::Wait(_) => Command::Tick,
             Step::Restart => {
                 self.restart(now);
@@ -470,7 +491,7 @@ impl<P: Place> Real<P> {
             assert!(outcome.changes.is_empty(), "a restart is no change");
             let after = self.twin().unwrap();
             assert_eq!((before.rev(), before.uid()), (after.rev(), after.uid()));
-            assert_eq!(before.state(), after.state());
+            assert_eq!(before.condition(), after.condition());
             for ((_, before), (_, after)) in before.properties().zip(after.properties()) {
                 assert_eq!(before, after);
             }
@@ -485,7 +506,9 @@ fn compare<P: Place>(model: &Model, real: &Real<P>) {
         assert_eq!(model.device.is_some(), real.twin().is_some());
         return;
     };
-    assert_eq!((twin.rev(), twin.state()), (device.rev, device.state));
+    let condition = twin.condition();
+    assert_eq!((twin.rev(), condition.state), (device.rev, device.state));
+    assert_eq!((condition.since, condition.reason.as_deref()), (at(device.since), device.reason));
     for (name, expected) in &device.properties {
         let (property, state) = twin.property(name).unwrap();
         let reported = state.reported.as_ref().map(|one| Reported {

@@ -132,7 +132,7 @@ impl World {
     fn states(&self, name: &str) -> Vec<DeviceState> {
         let seat = self.seats[name];
         let state = |(_, report): &(Instant, Report)| match report {
-            Report::State(other, state) if *other == seat => Some(*state),
+            Report::State(other, health) if *other == seat => Some(health.state),
             _ => None,
         };
         self.said.iter().filter_map(state).collect()
@@ -268,7 +268,10 @@ async fn a_cut_wire_makes_every_property_bad_in_one_report_and_good_only_when_re
     assert_eq!(world.good("pump"), 0, "no new good sample");
     world.fake.plant().down.clear();
     world.seconds(61).await;
-    assert_eq!(world.states("pump"), [DeviceState::Offline, DeviceState::Online]);
+    let mut states = world.states("pump");
+    // The reason was another one once the wire could not be opened again.
+    states.dedup();
+    assert_eq!(states, [DeviceState::Offline, DeviceState::Online]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,7 +88,7 @@ impl<D: Driver> Endpoint<D> {
         self.metrics.reads.increment();
         self.answered(seat).await;
         self.take(seat, &points, results).await;
-        self.tell_state(seat, None).await;
+        self.tell_health(seat).await;
         Ok(())
     }
 
@@ -253,7 +253,7 @@ impl<D: Driver> Endpoint<D> {
             }
         }
         self.flush().await;
-        self.tell_state(seat, None).await;
+        self.tell_health(seat).await;
         Ok(())
     }
 
@@ -289,7 +289,7 @@ impl<D: Driver> Endpoint<D> {
         let Some((seat, point)) = self.tags.get(&tag).copied() else { return };
         self.answered(seat).await;
         self.take(seat, &[point], vec![result]).await;
-        self.tell_state(seat, None).await;
+        self.tell_health(seat).await;
     }
 
     /// Leaves the outputs of devices that answer as their owner wants them when nobody minds them. A device that fell

@@ -111,7 +111,9 @@ impl World {
                 Report::Gone(seat) => {
                     self.names.remove(&seat);
                 }
-                Report::State(seat, state) => self.states.push((self.names[&seat].clone(), state)),
+                Report::State(seat, health) => {
+                    self.states.push((self.names[&seat].clone(), health.state));
+                }
                 Report::Batch(batch) => {
                     let name = &self.names[&batch.seat.unwrap()];
                     let now = Instant::now();

@@ -16,6 +16,7 @@ struct World {
     agent: FakeAgent,
     metrics: Option<Arc<Metrics>>,
     directory: TempDir,
+    state_window: Duration,
     tasks: JoinSet<anyhow::Result<()>>,
     cancel: CancellationToken,
 }
@@ -29,6 +30,7 @@ impl World {
             agent,
             metrics: None,
             directory,
+            state_window: Duration::from_secs(60),
             tasks: JoinSet::new(),
             cancel: CancellationToken::new(),
         }
@@ -42,6 +44,7 @@ impl World {
         let mut config = MapperConfig::new("fake-mapper", self.socket(), self.agent.socket());
         config.reconnect = Pace { min: Duration::from_millis(20), max: Duration::from_millis(100) };
         config.rest = config.reconnect;
+        config.state_window = self.state_window;
         let mapper = Mapper::bind(config, self.fake.clone()).await.unwrap();
         self.metrics = Some(mapper.metrics());
         self.cancel = CancellationToken::new();
@@ -209,6 +212,79 @@ async fn a_busy_agent_is_asked_again_and_nothing_is_lost() {
     assert_eq!(world.metrics.unwrap().pushed_back.count(), 5);
 }
 
+/// Why a device is in `state`, as soon as that is told.
+async fn reason_of(world: &World, name: &str, state: DeviceState) -> String {
+    let told = |heard: &[Heard]| {
+        heard.iter().find_map(|heard| match heard {
+            Heard::State { device, state: told, reason }
+                if device.name() == name && *told == state =>
+            {
+                Some(reason.clone())
+            }
+            _ => None,
+        })
+    };
+    world.agent.until(told).await
+}
+
+#[tokio::test]
+async fn the_window_of_the_configuration_says_how_many_changes_are_told() {
+    fn states(heard: &[Heard]) -> Vec<DeviceState> {
+        let state = |heard: &Heard| match heard {
+            Heard::State { state, .. } => Some(*state),
+            _ => None,
+        };
+        let mut states: Vec<_> = heard.iter().filter_map(state).collect();
+        // Another reason of the same state may have been told.
+        states.dedup();
+        states
+    }
+    /// How often the value went from good to bad or back; its first reading counts, too.
+    fn turns(heard: &[Heard]) -> usize {
+        let qualities = heard.iter().flat_map(|heard| match heard {
+            Heard::Report { twins, .. } => twins.as_slice(),
+            _ => &[],
+        });
+        let mut qualities: Vec<_> =
+            qualities.filter_map(|twin| Some(twin.reading.as_ref()?.quality)).collect();
+        qualities.dedup();
+        qualities.len()
+    }
+    for (window, told) in [(Duration::ZERO, 7), (Duration::from_secs(3600), 3)] {
+        let mut world = World::new(Peer::Edgetwin);
+        world.fake.set(1, "speed", 5);
+        world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", "")]));
+        world.state_window = window;
+        world.start().await;
+        for number in 1..=7 {
+            let reached =
+                |heard: &[Heard]| turns(heard) >= number && states(heard).len() >= number.min(told);
+            world.agent.until(|heard| reached(heard).then_some(())).await;
+            match number {
+                1 | 3 | 5 => {
+                    world.fake.plant().down.insert("a".into());
+                }
+                _ => world.fake.plant().down.clear(),
+            }
+        }
+        world.stop().await;
+        assert_eq!(states(&world.agent.heard()).len(), told, "{window:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_reason_of_a_state_is_told_to_our_agent_alone() {
+    for (peer, expected) in [(Peer::Edgetwin, "connection refused"), (Peer::KubeEdge, "")] {
+        let mut world = World::new(peer);
+        world.fake.plant().down.insert("a".into());
+        world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", "")]));
+        world.start().await;
+        let reason = reason_of(&world, "pump", DeviceState::Offline).await;
+        assert_eq!(reason, expected, "{peer:?}");
+        world.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_device_that_the_driver_refuses_is_shown_and_stops_nobody() {
     let mut world = World::new(Peer::Edgetwin);
@@ -221,15 +297,8 @@ async fn a_device_that_the_driver_refuses_is_shown_and_stops_nobody() {
         twin.reading.as_ref().is_some_and(|reading| reading.code == QualityCode::ConfigError)
     };
     world.agent.until_twin("demo/odd", "p", bad).await;
-    world
-        .agent
-        .until(|heard| {
-            let ill = |heard: &Heard| {
-                matches!(heard, Heard::State { device, state: DeviceState::Unhealthy } if device.name() == "odd")
-            };
-            heard.iter().any(ill).then_some(())
-        })
-        .await;
+    let reason = reason_of(&world, "odd", DeviceState::Unhealthy).await;
+    assert!(reason.contains("spec.protocol.configData.line: "), "{reason}");
     world.stop().await;
 }
 

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
-use device_model::{AckCode, Generation, Timestamp, Value};
+use device_model::{AckCode, DeviceState, Generation, Timestamp, Value};
 use proptest::prelude::*;
 
 use super::*;
 use crate::fake::{device, manifests};
 
 const WINDOW: Duration = Duration::from_secs(60);
+const ONLINE: Health = Health { state: DeviceState::Online, reason: None };
 
 fn outbox(devices: u32) -> Outbox {
     let mut outbox = Outbox::new(WINDOW);
@@ -81,7 +82,7 @@ fn a_device_that_left_is_told_of_no_more() {
     let mut outbox = outbox(1);
     outbox.put(batch(0, &[("a", 1)]));
     let now = Instant::now();
-    outbox.state(Seat(0), DeviceState::Online, now);
+    outbox.state(Seat(0), ONLINE, now);
     let parcel = outbox.take().unwrap();
     outbox.gone(Seat(0));
     outbox.put_off(parcel);
@@ -93,12 +94,12 @@ fn a_device_that_left_is_told_of_no_more() {
 fn states_are_told_when_they_change_and_to_a_new_agent() {
     let mut outbox = outbox(2);
     let now = Instant::now();
-    outbox.state(Seat(1), DeviceState::Online, now);
+    outbox.state(Seat(1), ONLINE, now);
     let told = |outbox: &mut Outbox| outbox.take_state(now).map(|(seat, _, state)| (seat, state));
-    assert_eq!(told(&mut outbox), Some((Seat(1), DeviceState::Online)));
+    assert_eq!(told(&mut outbox), Some((Seat(1), ONLINE)));
     assert_eq!(told(&mut outbox), None);
     outbox.refresh(now);
-    assert_eq!(told(&mut outbox), Some((Seat(1), DeviceState::Online)));
+    assert_eq!(told(&mut outbox), Some((Seat(1), ONLINE)));
     outbox.untold(Seat(1), now);
     assert_eq!(outbox.state_wake(), Some(now));
 }

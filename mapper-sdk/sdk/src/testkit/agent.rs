@@ -55,6 +55,8 @@ pub enum Heard {
         device: DeviceId,
         /// Its state.
         state: DeviceState,
+        /// Why; empty if nothing was said.
+        reason: String,
     },
     /// Any call, refused as scripted.
     Refused(tonic::Code),
@@ -494,7 +496,11 @@ impl DeviceManagerService for Service {
             .map_err(|problem| Status::invalid_argument(problem.to_string()))?;
         let state = DeviceState::from_name(&request.state)
             .ok_or_else(|| Status::invalid_argument("state: unknown word"))?;
-        self.note(Heard::State { device, state });
+        let reason = request.reason;
+        if self.0.state().peer == Peer::KubeEdge && !reason.is_empty() {
+            return Err(Status::internal("EdgeCore does not know the member `reason`"));
+        }
+        self.note(Heard::State { device, state, reason });
         Ok(Response::new(ReportDeviceStatesResponse {}))
     }
 }

@@ -11,7 +11,7 @@ use super::convert::{
     ack_code, data_type, device_id, property_name, quality, quality_code, state, value, version,
 };
 use crate::store::{Stored, StoredProperty, StoredTwin, Tombstone};
-use crate::{Acknowledged, Desired, Reported, TwinProperty, Uid, Writer};
+use crate::{Acknowledged, Condition, Desired, Reported, TwinProperty, Uid, Writer};
 
 const PROPERTIES: &str = "
 SELECT property.row, device, name, type,
@@ -25,18 +25,21 @@ ORDER BY property.row";
 pub(super) fn load(connection: &Connection) -> Result<Stored, Failure> {
     let mut twins = Vec::new();
     let mut place = HashMap::new();
-    let mut statement = connection
-        .prepare("SELECT row, namespace, name, uid, rev, state, last_online FROM device")?;
+    let mut statement = connection.prepare("SELECT * FROM device")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let number = row.get(0)?;
+        let number = row.get("row")?;
         place.insert(number, twins.len());
         twins.push(StoredTwin {
             row: number,
             id: device_id(text(row, "namespace")?, text(row, "name")?)?,
             uid: Uid::new(text(row, "uid")?),
             rev: version(row.get("rev")?)?,
-            state: state(text(row, "state")?)?,
+            condition: Condition {
+                state: state(text(row, "state")?)?,
+                since: Timestamp::from_millis(row.get("state_since")?),
+                reason: row.get::<_, Option<String>>("state_reason")?.map(Into::into),
+            },
             last_online: moment(row, "last_online")?,
             properties: Vec::new(),
         });

@@ -14,13 +14,15 @@ INSERT INTO meta VALUES ('epoch', 0), ('syncs', 0);
 
 -- The revision of a twin is the largest of `rev` and the `pv` of its properties: what a report changes is one row.
 CREATE TABLE device (
-    row         INTEGER PRIMARY KEY,
-    namespace   TEXT NOT NULL,
-    name        TEXT NOT NULL,
-    uid         TEXT NOT NULL,
-    rev         INTEGER NOT NULL DEFAULT 0,
-    state       TEXT NOT NULL DEFAULT 'unknown',
-    last_online INTEGER,
+    row          INTEGER PRIMARY KEY,
+    namespace    TEXT NOT NULL,
+    name         TEXT NOT NULL,
+    uid          TEXT NOT NULL,
+    rev          INTEGER NOT NULL DEFAULT 0,
+    state        TEXT NOT NULL DEFAULT 'unknown',
+    state_since  INTEGER NOT NULL DEFAULT 0,
+    state_reason TEXT,
+    last_online  INTEGER,
     UNIQUE (namespace, name)
 ) STRICT;
 

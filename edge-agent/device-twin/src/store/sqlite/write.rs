@@ -5,7 +5,7 @@ use rusqlite::{Connection, named_params, params};
 use super::Failure;
 use super::convert::{column, int, time};
 use crate::store::{Row, Tombstone};
-use crate::{Reported, TwinProperty};
+use crate::{Condition, Reported, TwinProperty};
 
 const UPDATE_REPORTED: &str = "
 UPDATE reported SET pv = ?2, value = ?3, quality = ?4, code = ?5, source_time = ?6, sample_time = ?7, received_at = ?8
@@ -24,12 +24,21 @@ pub(super) fn write(connection: &Connection, rows: &[Row<'_>]) -> Result<(), Fai
         match row {
             Row::Reported { row, reported } => write_reported(connection, *row, reported)?,
             Row::Desired { row, state } => write_desired(connection, *row, state)?,
-            Row::Twin { row, rev, state, last_online } => {
+            Row::Twin { row, rev, condition, last_online } => {
+                let Condition { state, since, reason } = condition;
                 connection
                     .prepare_cached(
-                        "UPDATE device SET rev = ?2, state = ?3, last_online = ?4 WHERE row = ?1",
+                        "UPDATE device SET rev = ?2, state = ?3, state_since = ?4, state_reason = ?5,
+                            last_online = ?6 WHERE row = ?1",
                     )?
-                    .execute(params![row, int(*rev), state.as_str(), last_online.map(time)])?;
+                    .execute(params![
+                        row,
+                        int(*rev),
+                        state.as_str(),
+                        time(*since),
+                        reason.as_deref(),
+                        last_online.map(time),
+                    ])?;
             }
             Row::Device { row, id, uid } => {
                 connection

@@ -1,7 +1,7 @@
 //! R21, R23, R24 and the order of readings: what is known of a device, and how well.
 
 use device_model::{DeviceState, Quality, QualityCode, Reading, Value};
-use device_twin::{Command, Durability, PropertyReport, Settings};
+use device_twin::{Change, Command, Durability, PropertyReport, Settings};
 
 use crate::fixture::{Bench, at, pump, pump_id, pump_where};
 use crate::spy::SpyStore;
@@ -9,6 +9,21 @@ use crate::spy::SpyStore;
 fn quality(bench: &Bench, property: &str) -> (Quality, QualityCode) {
     let reported = bench.property(property).reported.unwrap();
     (reported.quality, reported.code)
+}
+
+fn states(change: &Change) -> Option<(DeviceState, DeviceState)> {
+    change.condition.as_ref().map(|(before, after)| (before.state, after.state))
+}
+
+fn lose() -> Command {
+    Command::Lose { devices: vec![pump_id()], reason: "its mapper is gone".into() }
+}
+
+/// State, the second since when, and the reason.
+fn condition(bench: &Bench) -> (DeviceState, i64, Option<&str>) {
+    let condition = bench.pump().condition();
+    let since = condition.since.since(at(0)).as_secs().try_into().unwrap();
+    (condition.state, since, condition.reason.as_deref())
 }
 
 #[test]
@@ -32,7 +47,7 @@ fn r23_a_lost_device_is_one_change_and_keeps_its_last_values() {
         .with(PropertyReport::reading("running", bad()));
     let change = bench.change(at(2), Command::Report(lost));
     assert_eq!(change.rev, 3);
-    assert_eq!(change.state, Some((DeviceState::Online, DeviceState::Offline)));
+    assert_eq!(states(&change), Some((DeviceState::Online, DeviceState::Offline)));
     assert_eq!(change.properties.len(), 2);
     for property in ["speed", "running"] {
         assert_eq!(quality(&bench, property), (Quality::Bad, QualityCode::NoCommunication));
@@ -76,10 +91,10 @@ fn r24_the_devices_of_a_lost_mapper_are_unknown_at_once_and_stale_in_time() {
     let mut bench = Bench::with_pump();
     let report = bench.reads("speed", Value::Int(7), at(1)).with_state(DeviceState::Online);
     bench.change(at(1), Command::Report(report));
-    let change = bench.change(at(2), Command::Lose(vec![pump_id()]));
-    assert_eq!(change.state, Some((DeviceState::Online, DeviceState::Unknown)));
+    let change = bench.change(at(2), lose());
+    assert_eq!(states(&change), Some((DeviceState::Online, DeviceState::Unknown)));
     assert_eq!(quality(&bench, "speed"), (Quality::Good, QualityCode::Ok));
-    bench.nothing(at(3), Command::Lose(vec![pump_id()]));
+    bench.nothing(at(3), lose());
     bench.change(at(11), Command::Tick);
     assert_eq!(quality(&bench, "speed"), (Quality::Uncertain, QualityCode::Stale));
 }
@@ -95,6 +110,40 @@ fn r24_after_a_restart_a_mapper_has_its_time_to_come_back() {
     bench.nothing(at(509), Command::Tick);
     bench.change(at(510), Command::Tick);
     assert_eq!(quality(&bench, "speed"), (Quality::Uncertain, QualityCode::Stale));
+}
+
+#[test]
+fn r27_a_state_has_the_time_of_its_change_and_a_reason() {
+    let mut bench = Bench::with_pump();
+    assert_eq!(condition(&bench), (DeviceState::Unknown, 0, Some("nothing was heard of it yet")));
+    let says = |bench: &Bench, state| bench.report().with_state(state);
+    let online = says(&bench, DeviceState::Online);
+    bench.change(at(1), Command::Report(online));
+    assert_eq!(condition(&bench), (DeviceState::Online, 1, None), "nobody said why");
+    let offline = says(&bench, DeviceState::Offline).because("connection refused");
+    let change = bench.change(at(2), Command::Report(offline.clone()));
+    assert_eq!(condition(&bench), (DeviceState::Offline, 2, Some("connection refused")));
+    let (before, after) = change.condition.unwrap();
+    assert_eq!((before.since, after), (at(1), bench.pump().condition().clone()));
+    let change = bench.change(at(9), lose());
+    assert_eq!(condition(&bench), (DeviceState::Unknown, 9, Some("its mapper is gone")));
+    assert_eq!(change.rev, bench.pump().rev());
+    let other = Command::Lose { devices: vec![pump_id()], reason: "another reason".into() };
+    bench.nothing(at(10), other);
+    assert_eq!(condition(&bench), (DeviceState::Unknown, 9, Some("its mapper is gone")));
+}
+
+#[test]
+fn r27_the_same_state_again_does_not_move_its_time() {
+    let mut bench = Bench::with_pump();
+    let offline = || Bench::with_pump().report().with_state(DeviceState::Offline);
+    bench.change(at(2), Command::Report(offline().because("connection refused")));
+    bench.nothing(at(3), Command::Report(offline().because("connection refused")));
+    bench.nothing(at(4), Command::Report(offline()));
+    assert_eq!(condition(&bench), (DeviceState::Offline, 2, Some("connection refused")));
+    let change = bench.change(at(5), Command::Report(offline().because("no answer")));
+    assert_eq!(states(&change), Some((DeviceState::Offline, DeviceState::Offline)));
+    assert_eq!(condition(&bench), (DeviceState::Offline, 2, Some("no answer")));
 }
 
 #[test]

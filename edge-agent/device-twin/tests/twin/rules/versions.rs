@@ -118,7 +118,12 @@ fn r04_a_version_that_would_pass_two_to_the_53_is_refused() {
         .commit(
             &[
                 Row::Device { row: 1, id: &stored[0].id, uid: &stored[0].uid },
-                Row::Twin { row: 1, rev: last - 1, state: stored[0].state, last_online: None },
+                Row::Twin {
+                    row: 1,
+                    rev: last - 1,
+                    condition: &stored[0].condition,
+                    last_online: None,
+                },
             ],
             Durability::Synced,
         )

@@ -25,7 +25,7 @@ fn all_values_read_back(mut place: impl Place) {
         ("running", Value::Boolean(true)),
         ("raw", Value::Bytes(vec![0, 255, 7])),
     ];
-    let mut report = bench.report().with_state(DeviceState::Online);
+    let mut report = bench.report().with_state(DeviceState::Online).because("it's said; so");
     for (name, value) in &values {
         let mut reading = bench.reading(value.clone(), at(2));
         reading.source_time = Some(at(1));
@@ -52,6 +52,8 @@ fn all_values_read_back(mut place: impl Place) {
     let after = bench.pump();
     assert_eq!((after.rev(), after.uid()), (before.rev(), before.uid()));
     assert_eq!((after.state(), after.last_online()), (DeviceState::Online, Some(at(3))));
+    assert_eq!(after.condition(), before.condition());
+    assert_eq!(after.condition().since, at(3));
     for ((property, old), (_, new)) in before.properties().zip(after.properties()) {
         // Debug text, since NaN differs from itself.
         assert_eq!(format!("{old:?}"), format!("{new:?}"), "{}", property.name);

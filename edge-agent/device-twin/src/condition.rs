@@ -1,0 +1,24 @@
+//! Whether a device can be reached, since when, and why.
+
+use std::sync::Arc;
+
+use device_model::{DeviceState, Timestamp};
+
+/// The state of a device as a whole (rule R27).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// Whether it can be reached.
+    pub state: DeviceState,
+    /// When `state` became what it is; another reason alone does not move it.
+    pub since: Timestamp,
+    /// Why it is so, in a few words for a person; `None`: nobody said.
+    pub reason: Option<Arc<str>>,
+}
+
+impl Condition {
+    /// The condition of a device that nobody has spoken of.
+    pub(crate) fn unheard_of(since: Timestamp) -> Self {
+        let reason = Some("nothing was heard of it yet".into());
+        Self { state: DeviceState::Unknown, since, reason }
+    }
+}
