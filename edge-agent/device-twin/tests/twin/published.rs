@@ -30,9 +30,10 @@ fn the_table_of_rules_names_every_test_and_no_other() {
     sources(&root.join("src"), &mut text);
     let functions = functions(&text);
     // Between backticks, a name of several words: a test of this crate. Those of others stand as `test: name`, and
-    // tests/tidy.rs looks for them.
+    // tests/tidy.rs looks for them; a metric begins with our name.
     let named: BTreeSet<&str> = (table.split('`').skip(1).step_by(2))
-        .filter(|word| word.matches('_').count() >= 3 && !word.starts_with("test: "))
+        .filter(|word| word.matches('_').count() >= 3)
+        .filter(|word| !word.starts_with("test: ") && !word.starts_with("edgetwin_"))
         .collect();
     let absent: Vec<_> = named.difference(&functions).collect();
     assert!(absent.is_empty(), "docs/twin.md names tests that are not there: {absent:?}");
