@@ -15,11 +15,13 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use device_model::{Ack, Device, QualityCode, Timestamp};
-use futures::FutureExt;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -85,9 +87,15 @@ pub(crate) struct Endpoint<D: Driver> {
     /// When the transaction began that the batch came from, or the first of them.
     batch_begun: Instant,
     acks: Vec<Ack>,
+    /// Pulses of which the agent is told: done when it has recorded them.
+    announced: FuturesUnordered<Announced>,
+    next_ticket: u64,
     overruns: u64,
     discarded: u64,
 }
+
+/// A device, and the ticket of its pulse.
+type Announced = Pin<Box<dyn Future<Output = (Seat, u64)> + Send + Sync>>;
 
 /// The fleet dropped the commands, or the mapper stops.
 struct Stopped;
@@ -118,6 +126,8 @@ impl<D: Driver> Endpoint<D> {
             batch: Batch::default(),
             batch_begun: Instant::now(),
             acks: Vec::new(),
+            announced: FuturesUnordered::new(),
+            next_ticket: 0,
             overruns: 0,
             discarded: 0,
         }
@@ -218,6 +228,9 @@ impl<D: Driver> Endpoint<D> {
                     self.watch(session, seat, cancel).await?;
                 }
             }
+            while let Some(Some((seat, ticket))) = self.announced.next().now_or_never() {
+                self.cleared(seat, ticket);
+            }
             let now = Instant::now();
             let job = self.schedule.take(now.into_std());
             if self.batch.is_empty() {
@@ -244,6 +257,7 @@ impl<D: Driver> Endpoint<D> {
                         self.watch(session, seat, cancel).await?;
                     }
                 }
+                Some((seat, ticket)) = self.announced.next() => self.cleared(seat, ticket),
                 change = changed(session, &self.metrics), if !self.tags.is_empty() => {
                     let (tag, result) = change?;
                     self.pushed(tag, result).await;
@@ -333,6 +347,16 @@ impl<D: Driver> Endpoint<D> {
             self.keep_acks(seat, point).await;
         }
         self.flush().await;
+    }
+
+    /// The agent has recorded that a pulse is about to be written.
+    fn cleared(&mut self, seat: Seat, ticket: u64) {
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        for (point, state) in member.points.iter_mut().enumerate() {
+            if let Turn::After(wait) = state.writer.cleared(ticket) {
+                self.schedule.write(seat, point, Instant::now().into_std() + wait);
+            }
+        }
     }
 
     /// The session is gone, or could not be opened: nobody on this wire can be reached.

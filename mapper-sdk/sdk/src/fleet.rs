@@ -365,7 +365,7 @@ async fn show_bad(
     let reported = device.properties.iter().filter(|property| property.report);
     let readings =
         reported.map(|property| (property.name.clone(), Reading::bad(code, now))).collect();
-    let batch = Batch { seat: Some(seat), readings, acks: Vec::new() };
+    let batch = Batch { seat: Some(seat), readings, ..Batch::default() };
     for report in [Report::Batch(batch), Report::State(seat, health)] {
         // As above.
         let _ = reports.send(report).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device_model::{
-    Ack, Device, DeviceState, Problem, Property, PropertyName, Quality, QualityCode, Reading,
-    Timestamp, Value,
+    Ack, AckCode, Device, DeviceState, Problem, Property, PropertyName, Quality, QualityCode,
+    Reading, Timestamp, Value,
 };
 use tracing::warn;
 
@@ -180,9 +180,23 @@ impl<D: Driver> Member<D> {
         }
         let wanted = property.desired.as_ref().map(|desire| {
             let mut wanted = Wanted::read(desire, point.writer.wanted(), origin);
-            if doubtful && matches!(wanted.known, Known::New) {
-                wanted.known = Known::Untold;
-            }
+            let first = point.writer.wanted().is_none();
+            wanted.known = match wanted.known {
+                // What the agent knew is older than what a task that is gone may have done.
+                Known::New if doubtful => Known::Untold,
+                Known::Acked(code) if doubtful && !code.is_final() => {
+                    Known::Acked(AckCode::Applying)
+                }
+                // An earlier process may have written it. A pulse it would have announced.
+                Known::New
+                    if first
+                        && origin == Origin::Registration
+                        && !property.options.at_most_once =>
+                {
+                    Known::Untold
+                }
+                known => known,
+            };
             wanted
         });
         if let Some(wanted) = &wanted

@@ -3,6 +3,7 @@
 //! - Of readings the newest per property is kept, so that memory is bounded however long the agent is away.
 //! - Acknowledgements are all kept, in their order.
 //! - One call per device is under way at a time; the device that waits longest is next.
+//! - A receipt goes with what it came with, and is dropped with it.
 //! - What the agent put off comes back here, unless something newer took its place.
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use device_model::{Ack, Device, PropertyName, Reading, Value};
 
-use crate::report::{Batch, Health};
+use crate::report::{Batch, Health, Receipt};
 use crate::schedule::Seat;
 use crate::steadiness::Steadiness;
 
@@ -22,12 +23,13 @@ mod tests;
 const LONG: usize = 64;
 
 /// What one call tells of one device.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) seat: Seat,
     pub(crate) device: Arc<Device>,
     pub(crate) readings: Vec<(PropertyName, Reading)>,
     pub(crate) acks: Vec<(PropertyName, Ack)>,
+    receipts: Vec<Receipt>,
     /// When the oldest of it came.
     since: u64,
 }
@@ -49,6 +51,7 @@ struct Entry {
     device: Arc<Device>,
     readings: Vec<(PropertyName, Reading)>,
     acks: Vec<(PropertyName, Ack)>,
+    receipts: Vec<Receipt>,
     since: Option<u64>,
     flying: bool,
     state: Steadiness,
@@ -90,6 +93,7 @@ impl Outbox {
                     device,
                     readings: Vec::new(),
                     acks: Vec::new(),
+                    receipts: Vec::new(),
                     since: None,
                     flying: false,
                     state: Steadiness::default(),
@@ -123,11 +127,13 @@ impl Outbox {
             }
         }
         entry.acks.extend(batch.acks);
+        entry.receipts.extend(batch.receipts);
         self.clock += 1;
         self.queue(seat, self.clock);
     }
 
     /// What to tell next, if any device is free. It must come back by [`Outbox::landed`] or [`Outbox::put_off`].
+    /// Whoever has it drops it when it landed, and its receipts with it.
     pub(crate) fn take(&mut self) -> Option<Parcel> {
         let (since, seat) = self.ready.pop_first()?;
         let entry = self.entries.get_mut(&seat)?;
@@ -138,6 +144,7 @@ impl Outbox {
             device: entry.device.clone(),
             readings: std::mem::take(&mut entry.readings),
             acks: std::mem::take(&mut entry.acks),
+            receipts: std::mem::take(&mut entry.receipts),
             since,
         })
     }
@@ -154,7 +161,7 @@ impl Outbox {
 
     /// The agent did not take the parcel; it is told again, as far as nothing newer came.
     pub(crate) fn put_off(&mut self, parcel: Parcel) {
-        let Parcel { seat, readings, mut acks, since, .. } = parcel;
+        let Parcel { seat, readings, mut acks, mut receipts, since, .. } = parcel;
         let Some(entry) = self.entries.get_mut(&seat) else { return };
         let newer = std::mem::replace(&mut entry.readings, readings);
         for (name, reading) in newer {
@@ -165,6 +172,8 @@ impl Outbox {
         }
         acks.append(&mut entry.acks);
         entry.acks = acks;
+        receipts.append(&mut entry.receipts);
+        entry.receipts = receipts;
         entry.flying = false;
         entry.since = None;
         let device = entry.device.clone();

@@ -1,8 +1,10 @@
 //! What a wire's task tells the reporter.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use device_model::{Ack, Device, DeviceState, PropertyName, Reading};
+use tokio::sync::oneshot;
 
 use crate::schedule::Seat;
 
@@ -27,12 +29,16 @@ pub(crate) struct Health {
     pub(crate) reason: Option<Arc<str>>,
 }
 
+/// Dropped as soon as what came with it needs no telling any more: the agent has taken it, or never will.
+pub(crate) type Receipt = oneshot::Sender<Infallible>;
+
 /// Readings and acknowledgements of one device, each in the order in which they came about.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) seat: Option<Seat>,
     pub(crate) readings: Vec<(PropertyName, Reading)>,
     pub(crate) acks: Vec<(PropertyName, Ack)>,
+    pub(crate) receipts: Vec<Receipt>,
 }
 
 impl Batch {

@@ -7,6 +7,10 @@
 //!                 └─ differs ─ ReadFirst ←─424┘ else: look first, then once more; 504 after three
 //! ```
 //!
+//! A pulse (`atMostOnce`) is announced first: it waits until the agent has recorded 202. So a process that comes after a
+//! kill knows that it may have been written, and that one without 202 was not. Of other values it cannot tell, and
+//! looks.
+//!
 //! A value is written once per generation. A newer one takes the place of one that waits (409). While the device
 //! cannot be reached the value waits (424), for ever. That holds for the read-back too, so that 200 is said only
 //! where none will follow. Codes move forward only.
@@ -84,6 +88,8 @@ impl Wanted {
 /// What the property's turn on the wire is for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
+    /// Tell the agent, then [`Writer::announced`].
+    Announce,
     /// Write this value.
     Write(Value),
     /// Read the property back and tell [`Writer::read_back`].
@@ -108,6 +114,12 @@ const TRIES: u32 = 3;
 enum Phase {
     /// To be written.
     Write,
+    /// A pulse to be told to the agent before it is written.
+    Announce,
+    /// It was told, and waits until the agent has recorded it.
+    Announced { ticket: u64 },
+    /// It was recorded: to be written.
+    Cleared,
     /// Perhaps written: look, and write only if it differs.
     ReadFirst,
     /// Written: look whether the device shows it.
@@ -181,12 +193,15 @@ impl Writer {
             Known::Acked(code) if code.is_final() => {
                 (Phase::Settled { success: code.is_success() }, Some(code))
             }
-            // It was on the wire when an earlier process ended.
-            Known::Acked(code @ AckCode::Applying) => (Phase::ReadFirst, Some(code)),
-            Known::Acked(code @ AckCode::Unreachable) if !options.at_most_once => {
-                (Phase::ReadFirst, Some(code))
+            // A pulse that was not announced was not written.
+            Known::Acked(code @ (AckCode::Received | AckCode::Unreachable))
+                if options.at_most_once =>
+            {
+                (Phase::Announce, Some(code))
             }
-            Known::Acked(code) => (Phase::Write, Some(code)),
+            // An earlier process may have written it, and ended before it could say so.
+            Known::Acked(code) => (Phase::ReadFirst, Some(code)),
+            Known::New if options.at_most_once => (Phase::Announce, None),
             Known::New => (Phase::Write, None),
             Known::Untold => (Phase::ReadFirst, None),
         };
@@ -218,12 +233,34 @@ impl Writer {
     pub(crate) fn step(&mut self, acks: &mut Vec<Ack>) -> Option<Step> {
         let current = self.current.as_mut()?;
         match current.phase {
-            Phase::Write => {
+            Phase::Write | Phase::Cleared => {
                 current.tell(AckCode::Applying, String::new(), acks);
                 Some(Step::Write(current.wanted.value.clone()))
             }
+            Phase::Announce => {
+                current.tell(AckCode::Applying, String::new(), acks);
+                Some(Step::Announce)
+            }
             Phase::ReadFirst | Phase::Verify { .. } => Some(Step::ReadBack),
-            Phase::Settled { .. } => None,
+            Phase::Announced { .. } | Phase::Settled { .. } => None,
+        }
+    }
+
+    /// The pulse is being told to the agent; `ticket` is for [`Writer::cleared`].
+    pub(crate) fn announced(&mut self, ticket: u64) {
+        if let Some(current) = &mut self.current {
+            current.phase = Phase::Announced { ticket };
+        }
+    }
+
+    /// The agent has recorded what was announced under `ticket`, or never will.
+    pub(crate) fn cleared(&mut self, ticket: u64) -> Turn {
+        match &mut self.current {
+            Some(current) if current.phase == (Phase::Announced { ticket }) => {
+                current.phase = Phase::Cleared;
+                NOW
+            }
+            _ => Turn::None,
         }
     }
 
@@ -256,10 +293,10 @@ impl Writer {
     ) -> Turn {
         let Some(current) = &mut self.current else { return Turn::None };
         match current.phase {
-            Phase::Write if options.at_most_once => {
+            Phase::Write | Phase::Cleared if options.at_most_once => {
                 current.settle(AckCode::DeviceError, format!("unknown outcome: {cause}"), acks);
             }
-            Phase::Write => {
+            Phase::Write | Phase::Cleared => {
                 current.tries += 1;
                 if current.tries >= TRIES {
                     let detail = format!("no answer to {TRIES} writes: {cause}");
@@ -278,17 +315,21 @@ impl Writer {
                 let detail = format!("written, not read back yet: {cause}");
                 current.tell(AckCode::Unreachable, detail, acks);
             }
-            Phase::Settled { .. } => {}
+            Phase::Announce | Phase::Announced { .. } | Phase::Settled { .. } => {}
         }
         current.turn()
     }
 
     /// The device cannot be reached: what waits says so, once.
     pub(crate) fn unreachable(&mut self, cause: &str, acks: &mut Vec<Ack>) {
-        if let Some(current) = &mut self.current
-            && matches!(current.phase, Phase::Write | Phase::ReadFirst)
-            && current.ack != Some(AckCode::Unreachable)
-        {
+        let Some(current) = &mut self.current else { return };
+        match current.phase {
+            Phase::Write | Phase::ReadFirst | Phase::Announce => {}
+            // 424 says that it was not written, so it is announced once more.
+            Phase::Announced { .. } | Phase::Cleared => current.phase = Phase::Announce,
+            Phase::Verify { .. } | Phase::Settled { .. } => return,
+        }
+        if current.ack != Some(AckCode::Unreachable) {
             current.tell(AckCode::Unreachable, cause.into(), acks);
         }
     }
@@ -324,7 +365,15 @@ impl Writer {
                     current.settle(AckCode::OwnValue, format!("the device shows {seen}"), acks);
                 }
             },
-            (Phase::Write | Phase::Settled { .. }, _) => {}
+            // A look that was no longer asked for.
+            (
+                Phase::Write
+                | Phase::Announce
+                | Phase::Announced { .. }
+                | Phase::Cleared
+                | Phase::Settled { .. },
+                _,
+            ) => {}
         }
         current.turn()
     }
@@ -376,7 +425,10 @@ impl Current {
     }
 
     fn turn(&self) -> Turn {
-        if matches!(self.phase, Phase::Settled { .. }) { Turn::None } else { NOW }
+        match self.phase {
+            Phase::Announced { .. } | Phase::Settled { .. } => Turn::None,
+            _ => NOW,
+        }
     }
 
     /// Acknowledges, unless that would be a step back (rule R15).

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::fake::{Event, Fake, device, manifests};
+use crate::report::Receipt;
 
 const LIMITS: Limits = Limits {
     reconnect: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
@@ -24,6 +25,8 @@ struct World {
     seats: HashMap<String, Seat>,
     said: Vec<(Instant, Report)>,
     metrics: Arc<Metrics>,
+    /// Receipts of an agent that is slow to record; none for one that is not.
+    receipts: Option<Vec<Receipt>>,
 }
 
 impl World {
@@ -55,6 +58,7 @@ impl World {
             seats: HashMap::new(),
             said: Vec::new(),
             metrics,
+            receipts: None,
         }
     }
 
@@ -63,20 +67,26 @@ impl World {
     }
 
     async fn join(&mut self, name: &str, unit: u8, properties: &[(&str, &str, &str)]) {
-        self.join_device(device(&manifests(name, "a", unit, properties)), unit).await;
+        let device = device(&manifests(name, "a", unit, properties));
+        self.join_device(device, unit, Origin::Update).await;
     }
 
-    async fn join_device(&mut self, device: Device, unit: u8) {
-        let (device, name) = (Arc::new(device.clone()), device.id.name());
+    /// As if the agent had named it in its answer to a registration.
+    async fn register(&mut self, name: &str, unit: u8, properties: &[(&str, &str, &str)]) {
+        let device = device(&manifests(name, "a", unit, properties));
+        self.join_device(device, unit, Origin::Registration).await;
+    }
+
+    async fn join_device(&mut self, device: Device, unit: u8, origin: Origin) {
         for property in &device.properties {
             if self.fake.get(unit, property.name.as_str()).is_none() {
                 self.fake.set(unit, property.name.as_str(), 0);
             }
         }
         let next = Seat(u32::try_from(self.seats.len()).unwrap());
-        let seat = *self.seats.entry(name.into()).or_insert(next);
-        let member = Box::new(Member::new(&self.fake, seat, device, unit));
-        self.tell(Command::Join { member, origin: Origin::Update, doubtful: false }).await;
+        let seat = *self.seats.entry(device.id.name().into()).or_insert(next);
+        let member = Box::new(Member::new(&self.fake, seat, Arc::new(device), unit));
+        self.tell(Command::Join { member, origin, doubtful: false }).await;
     }
 
     async fn desire(&mut self, name: &str, properties: &[(&str, &str, &str)], unit: u8) {
@@ -87,7 +97,13 @@ impl World {
     /// Lets the wire work for `span`.
     async fn pass(&mut self, span: Duration) {
         let end = Instant::now() + span;
-        while let Ok(Some(report)) = tokio::time::timeout_at(end, self.inbox.recv()).await {
+        while let Ok(Some(mut report)) = tokio::time::timeout_at(end, self.inbox.recv()).await {
+            if let Report::Batch(batch) = &mut report {
+                let receipts = std::mem::take(&mut batch.receipts);
+                if let Some(kept) = &mut self.receipts {
+                    kept.extend(receipts);
+                }
+            }
             self.said.push((Instant::now(), report));
         }
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use device_model::{Access, PropertyName, Value};
 use futures::FutureExt;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -133,11 +134,15 @@ impl<D: Driver> Endpoint<D> {
             let Some(member) = self.members.get_mut(&seat) else { return Ok(()) };
             let step = member.points[point].writer.step(&mut self.acks);
             self.keep_acks(seat, point).await;
+            if step == Some(Step::Announce) {
+                self.announce(seat, point).await;
+                return Ok(());
+            }
             self.flush().await;
             let Some(member) = self.members.get(&seat) else { return Ok(()) };
             let visitor = &member.points[point].visitor;
             let outcome = match step {
-                None => return Ok(()),
+                None | Some(Step::Announce) => return Ok(()),
                 Some(Step::Write(value)) => {
                     self.metrics.writes.increment();
                     let call = session.write(&member.unit, visitor, &value);
@@ -194,6 +199,18 @@ impl<D: Driver> Endpoint<D> {
                 Turn::After(_) => {}
             }
         }
+    }
+
+    /// Tells the agent of a pulse, and asks for a receipt.
+    async fn announce(&mut self, seat: Seat, point: usize) {
+        let (receipt, taken) = oneshot::channel();
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let Some(member) = self.members.get_mut(&seat) else { return };
+        member.points[point].writer.announced(ticket);
+        self.announced.push(Box::pin(taken.map(move |_| (seat, ticket))));
+        self.batch_of(seat).await.receipts.push(receipt);
+        self.flush().await;
     }
 
     /// Subscribes to what the device can push, reads that once, and polls the rest.

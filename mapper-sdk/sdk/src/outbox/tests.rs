@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use device_model::{AckCode, DeviceState, Generation, Timestamp, Value};
 use proptest::prelude::*;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::*;
 use crate::fake::{device, manifests};
@@ -29,12 +30,12 @@ fn reading(number: i64) -> Reading {
 
 fn batch(seat: u32, readings: &[(&str, i64)]) -> Batch {
     let readings = readings.iter().map(|(point, number)| (name(point), reading(*number)));
-    Batch { seat: Some(Seat(seat)), readings: readings.collect(), acks: Vec::new() }
+    Batch { seat: Some(Seat(seat)), readings: readings.collect(), ..Batch::default() }
 }
 
 fn ack(seat: u32, generation: u64, code: AckCode) -> Batch {
     let ack = Ack { generation: Generation(generation), code, detail: String::new() };
-    Batch { seat: Some(Seat(seat)), readings: Vec::new(), acks: vec![(name("a"), ack)] }
+    Batch { seat: Some(Seat(seat)), acks: vec![(name("a"), ack)], ..Batch::default() }
 }
 
 #[test]
@@ -152,4 +153,19 @@ proptest! {
         prop_assert_eq!(arrived, newest);
         prop_assert_eq!(seen_acks, sent_acks);
     }
+}
+
+#[test]
+fn a_receipt_is_dropped_when_what_came_with_it_landed() {
+    let mut outbox = outbox(2);
+    let (receipt, mut taken) = oneshot::channel();
+    outbox.put(Batch { receipts: vec![receipt], ..ack(1, 1, AckCode::Applying) });
+    let parcel = outbox.take().unwrap();
+    outbox.put_off(parcel);
+    assert_eq!(taken.try_recv(), Err(TryRecvError::Empty), "it waits");
+    let parcel = outbox.take().unwrap();
+    assert_eq!(taken.try_recv(), Err(TryRecvError::Empty), "it is under way");
+    outbox.landed(parcel.seat);
+    drop(parcel);
+    assert_eq!(taken.try_recv(), Err(TryRecvError::Closed));
 }

@@ -17,6 +17,14 @@ fn shows(number: i64) -> ReadResult {
     Ok(Value::Int(number).into())
 }
 
+/// Tells the agent of a pulse, which records it.
+fn announce(writer: &mut Writer, acks: &mut Vec<Ack>) {
+    assert_eq!(writer.step(acks), Some(Step::Announce));
+    writer.announced(7);
+    assert_eq!((writer.step(acks), writer.cleared(6)), (None, Turn::None));
+    assert_eq!(writer.cleared(7), NOW);
+}
+
 fn codes(acks: &[Ack]) -> Vec<u16> {
     acks.iter().map(|ack| ack.code.number()).collect()
 }
@@ -78,6 +86,7 @@ fn a_lost_answer_of_a_pulse_is_an_unknown_outcome_and_never_repeated() {
     let (mut writer, mut acks) = (Writer::default(), Vec::new());
     let pulse = PropertyOptions { at_most_once: true, ..options() };
     writer.want(Some(wanted(1, 1, Known::New)), &pulse, &mut acks);
+    announce(&mut writer, &mut acks);
     writer.step(&mut acks);
     assert_eq!(writer.unanswered(&pulse, "time-out", &mut acks), Turn::None);
     assert_eq!(codes(&acks), [102, 202, 500]);
@@ -118,6 +127,7 @@ fn a_pulse_whose_read_back_is_lost_is_applied_and_never_written_again() {
     let (mut writer, mut acks) = (Writer::default(), Vec::new());
     let pulse = PropertyOptions { at_most_once: true, ..options() };
     writer.want(Some(wanted(1, 1, Known::New)), &pulse, &mut acks);
+    announce(&mut writer, &mut acks);
     writer.step(&mut acks);
     writer.written(&pulse, &mut acks);
     assert_eq!(writer.unanswered(&pulse, "time-out", &mut acks), Turn::None);
@@ -285,15 +295,34 @@ proptest! {
         let options = PropertyOptions { at_most_once, enforce, reapply, ..options() };
         let (mut writer, mut acks) = (Writer::default(), Vec::new());
         writer.want(Some(wanted(5, 1, Known::New)), &options, &mut acks);
-        let mut sent = 0;
+        let (mut sent, mut killed) = (0, false);
         for event in events {
-            match writer.step(&mut acks) {
-                Some(Step::Write(_)) => {
-                    sent += 1;
-                    match event {
-                        0..=2 => { writer.unanswered(&options, "lost", &mut acks); }
-                        _ => { writer.written(&options, &mut acks); }
+            let step = writer.step(&mut acks);
+            if let Some(Step::Write(_)) = step {
+                sent += 1;
+            }
+            if event == 7 && matches!(step, Some(Step::Announce | Step::Write(_))) {
+                // The mapper is killed. What it announced, the agent had no time to record.
+                if step == Some(Step::Announce) {
+                    acks.pop();
+                }
+                let known = acks.last().map_or(Known::New, |ack| Known::Acked(ack.code));
+                writer = Writer::default();
+                writer.want(Some(wanted(5, 1, known)), &options, &mut acks);
+                killed = true;
+                continue;
+            }
+            match step {
+                Some(Step::Write(_)) => match event {
+                    0..=2 => { writer.unanswered(&options, "lost", &mut acks); }
+                    _ => { writer.written(&options, &mut acks); }
+                },
+                Some(Step::Announce) => {
+                    writer.announced(u64::from(event));
+                    if event > 4 {
+                        writer.unreachable("away", &mut acks);
                     }
+                    writer.cleared(u64::from(event));
                 }
                 Some(Step::ReadBack) => match event {
                     0 | 1 => { writer.unanswered(&options, "lost", &mut acks); }
@@ -308,7 +337,7 @@ proptest! {
         for pair in acks.windows(2) {
             prop_assert!(pair[0].code.may_become(pair[1].code), "{:?}", codes(&acks));
         }
-        let most = match (at_most_once, enforce || reapply) {
+        let most = match (at_most_once, enforce || reapply || killed) {
             (true, _) => 1,
             (false, true) => u32::MAX,
             (false, false) => TRIES,

@@ -204,7 +204,7 @@ async fn a_property_that_became_read_only_is_not_written_any_more() {
     let desired = "{value: '5', metadata: {version: '1'}}";
     world.desire("pump", &[("p", "", desired)], 1).await;
     let text = manifests("pump", "a", 1, &[("p", "", "")]).replace("ReadWrite", "ReadOnly");
-    world.join_device(device(&text), 1).await;
+    world.join_device(device(&text), 1, Origin::Update).await;
     world.seconds(5).await;
     assert_eq!(world.fake.writes(), 0);
 }
@@ -245,4 +245,63 @@ async fn a_unit_that_died_a_moment_ago_does_not_cost_the_others_their_safe_value
     assert!(took <= Duration::from_millis(1_400), "{took:?}");
     let left = [2, 3].map(|unit| world.fake.get(unit, "speed"));
     assert_eq!(left, [Some(Value::Int(0)), Some(Value::Int(0))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pulse_waits_until_the_agent_has_recorded_that_it_is_under_way() {
+    let mut world = World::new();
+    world.receipts = Some(Vec::new());
+    let (pulse, desired) = ("atMostOnce: true", "{value: '1', metadata: {version: '1'}}");
+    world.join("pump", 1, &[("p", pulse, ""), ("q", "", "")]).await;
+    world.seconds(2).await;
+    world.desire("pump", &[("p", pulse, desired), ("q", "", desired)], 1).await;
+    world.seconds(5).await;
+    assert_eq!(world.codes("pump"), [102, 102, 202, 202, 209], "the other one does not wait");
+    assert_eq!(
+        (world.fake.get(1, "p"), world.fake.get(1, "q")),
+        (Some(Value::Int(0)), Some(Value::Int(1)))
+    );
+    // The device goes and comes back, and the point has another place then: it is told anew.
+    world.fake.plant().cut = true;
+    world.seconds(5).await;
+    world.join("pump", 1, &[("q", "", desired), ("p", pulse, desired)]).await;
+    drop(world.receipts.as_mut().unwrap().remove(0));
+    world.seconds(5).await;
+    assert_eq!(world.codes("pump")[5..], [424, 202]);
+    assert_eq!(world.fake.writes(), 1, "what was recorded before the outage counts no more");
+    world.receipts = None;
+    world.seconds(1).await;
+    assert_eq!(world.codes("pump")[7..], [209]);
+    assert_eq!((world.fake.writes(), world.fake.get(1, "p")), (2, Some(Value::Int(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_may_have_written_is_looked_at_first() {
+    let unknown = "{value: '5', metadata: {version: '1'}}";
+    let received = "{value: '5', metadata: {version: '1', ackVersion: '1', ackCode: '102'}}";
+    let away = "{value: '5', metadata: {version: '1', ackVersion: '1', ackCode: '424'}}";
+    for (shown, desired, writes) in [
+        (5, unknown, 0),
+        (5, received, 0),
+        (5, away, 0),
+        (3, unknown, 1),
+        (3, received, 1),
+        (3, away, 1),
+    ] {
+        let mut world = World::new();
+        world.fake.set(1, "p", shown);
+        world.fake.set(1, "q", 0);
+        // The pulse was never announced, so it was never written.
+        let pulse = ("q", "atMostOnce: true", desired);
+        world.register("pump", 1, &[("p", "", desired), pulse]).await;
+        world.seconds(5).await;
+        let of = |name: &str| {
+            let wrote =
+                |event: &&Event| matches!(event, Event::Write(_, point, _) if point == name);
+            world.fake.events().iter().filter(wrote).count()
+        };
+        assert_eq!((of("p"), of("q")), (writes, 1), "{shown} {desired}");
+        assert_eq!(world.fake.get(1, "p"), Some(Value::Int(5)));
+        assert_eq!(world.codes("pump").iter().filter(|code| **code == 209).count(), 2);
+    }
 }
