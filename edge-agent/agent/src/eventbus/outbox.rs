@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use device_model::{DeviceId, DeviceState, Timestamp};
-use device_twin::{Change, ChangeKind, Twin, TwinProperty};
+use device_model::{Device, DeviceId, DeviceState, Timestamp};
+use device_twin::{Change, ChangeKind, Twin, TwinProperty, Uid};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -37,8 +37,16 @@ pub(crate) struct Outbox<B> {
     twins: Twins,
     node: String,
     metrics: Arc<Metrics>,
-    /// Revision of each device that was published last: after a gap only what differs is told.
-    told: HashMap<DeviceId, u64>,
+    /// After a gap only what differs from this is told.
+    told: HashMap<DeviceId, Told>,
+}
+
+/// How a device stood when it was last spoken of.
+#[derive(Debug)]
+struct Told {
+    uid: Uid,
+    rev: u64,
+    state: DeviceState,
 }
 
 impl<B: Broker> Outbox<B> {
@@ -49,6 +57,11 @@ impl<B: Broker> Outbox<B> {
     /// Publishes what happens, until `stop` or the end of the twins. `from` is the number of the last event that
     /// nobody needs to hear of.
     pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) {
+        // Who asks for the members is told of these; only what comes and goes later is told unasked.
+        match self.twins.twins().await {
+            Ok(twins) => self.told = standing(&twins),
+            Err(_) => return,
+        }
         let feed = self.twins.feed().clone();
         let mut newest = feed.subscribe();
         let mut cursor = from;
@@ -77,10 +90,11 @@ impl<B: Broker> Outbox<B> {
     }
 
     async fn entry(&mut self, entry: &Entry) {
-        for change in &entry.changes {
+        for (change, state) in entry.changes.iter().zip(&entry.states) {
+            let (uid, rev, state) = (change.uid.clone(), change.rev, *state);
             match change.kind {
                 ChangeKind::Removed => self.told.remove(&change.device.id),
-                _ => self.told.insert(change.device.id.clone(), change.rev),
+                _ => self.told.insert(change.device.id.clone(), Told { uid, rev, state }),
             };
         }
         if !self.broker.anybody().await {
@@ -147,16 +161,10 @@ impl<B: Broker> Outbox<B> {
 
     async fn change(&self, entry: &Entry, change: &Change) {
         let id = &change.device.id;
-        let moved = match change.kind {
-            ChangeKind::Added => Some(true),
-            ChangeKind::Removed => Some(false),
-            ChangeKind::Described | ChangeKind::Updated => None,
-        };
-        if let Some(added) = moved {
-            self.membership_changed(change, added, entry.at).await;
-        }
-        if change.kind == ChangeKind::Removed {
-            return;
+        match change.kind {
+            ChangeKind::Added => self.membership_changed(id, Some(&change.device), entry.at).await,
+            ChangeKind::Removed => return self.membership_changed(id, None, entry.at).await,
+            ChangeKind::Described | ChangeKind::Updated => {}
         }
         let told = matches!(entry.origin, Origin::Update { .. }) && entry.refusal.is_none();
         if !told && !change.properties.is_empty() {
@@ -212,19 +220,20 @@ impl<B: Broker> Outbox<B> {
         self.say(&topic::of_node(&self.node, "membership/get/result"), message).await;
     }
 
-    async fn membership_changed(&self, change: &Change, added: bool, at: Timestamp) {
-        let words = |name| DeviceWords {
-            id: change.device.id.to_string(),
+    /// A device came, as described, or went.
+    async fn membership_changed(&self, id: &DeviceId, added: Option<&Device>, at: Timestamp) {
+        let words = |name, description| DeviceWords {
+            id: id.to_string(),
             name,
-            description: if added { &change.device.description } else { "" },
+            description,
             state: None,
             last_online: None,
         };
         let message = || MembershipChange {
             event_id: uuid::Uuid::new_v4().to_string(),
             timestamp: at.as_millis(),
-            added_devices: added.then(|| [words(change.device.id.name())]),
-            removed_devices: (!added).then(|| [words("")]),
+            added_devices: added.map(|device| [words(id.name(), &device.description)]),
+            removed_devices: added.is_none().then(|| [words("", "")]),
         };
         self.say(&topic::of_node(&self.node, "membership/updated"), message).await;
     }
@@ -240,23 +249,36 @@ impl<B: Broker> Outbox<B> {
         self.say(to, message).await;
     }
 
-    /// Tells the present state of each device that changed while nobody could follow.
+    /// Tells how things stand, as far as that is not what was told last: which devices came and went while nobody
+    /// could follow, and the values and the state of those that changed.
     async fn catch_up(&mut self) -> Result<(), Unavailable> {
         self.metrics.bus_gaps.fetch_add(1, Ordering::Relaxed);
         warn!(
             "the event bus is too slow for the reports that come in; it skips to the newest values"
         );
         let twins = self.twins.twins().await?;
-        let mut told = HashMap::with_capacity(twins.len());
+        let at = crate::twins::now();
+        let before = std::mem::replace(&mut self.told, standing(&twins));
+        for (id, before) in &before {
+            if self.told.get(id).is_none_or(|present| present.uid != before.uid) {
+                self.membership_changed(id, None, at).await;
+            }
+        }
         for twin in &twins {
             let id = &twin.device().id;
-            if self.told.get(id) != Some(&twin.rev()) {
-                self.say(&topic::of(id, DOCUMENT), || present(twin)).await;
-                self.delta(twin, crate::twins::now()).await;
+            let before = before.get(id).filter(|before| before.uid == *twin.uid());
+            if before.is_some_and(|before| before.rev == twin.rev()) {
+                continue;
             }
-            told.insert(id.clone(), twin.rev());
+            if before.is_none() {
+                self.membership_changed(id, Some(twin.device()), at).await;
+            }
+            self.say(&topic::of(id, DOCUMENT), || present(twin, at)).await;
+            if before.map(|before| before.state).unwrap_or_default() != twin.state() {
+                self.state(id, twin.state().as_str(), at).await;
+            }
+            self.delta(twin, at).await;
         }
-        self.told = told;
         Ok(())
     }
 
@@ -343,14 +365,20 @@ fn document<'a>(
 }
 
 /// A document of everything, as nobody knows what was before.
-fn present(of: &Twin) -> DocumentMessage<'_> {
+fn present(of: &Twin, at: Timestamp) -> DocumentMessage<'_> {
     let twin = twin(of).into_iter();
     DocumentMessage {
         event_id: "",
-        timestamp: crate::twins::now().as_millis(),
+        timestamp: at.as_millis(),
         twin: twin.map(|(name, current)| (name, LastAndCurrent { last: None, current })).collect(),
         revision: Some(revision(of)),
     }
+}
+
+/// How all devices stand.
+fn standing(twins: &[Twin]) -> HashMap<DeviceId, Told> {
+    let told = |twin: &Twin| Told { uid: twin.uid().clone(), rev: twin.rev(), state: twin.state() };
+    twins.iter().map(|twin| (twin.device().id.clone(), told(twin))).collect()
 }
 
 fn revision(twin: &Twin) -> Revision {
@@ -365,3 +393,6 @@ fn revision_of(change: &Change) -> Revision {
 fn whole_seconds(time: Timestamp) -> String {
     Timestamp::from_millis(time.as_millis() / 1000 * 1000).to_string().replace(".000Z", "Z")
 }
+
+#[cfg(test)]
+mod tests;
