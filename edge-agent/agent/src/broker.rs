@@ -1,10 +1,11 @@
 //! The embedded MQTT broker, behind one small trait: what the event bus needs of any broker.
 
-use std::collections::{BTreeSet, HashMap};
+mod filters;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Mqtt;
+use filters::Filters;
+
+/// How often the broker and its hook forget sessions whose time is over.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// What the event bus needs of a broker.
 pub(crate) trait Broker: Send + Sync + 'static {
@@ -78,7 +83,7 @@ impl Embedded {
             max_queued_messages_per_client: 1000,
             max_queued_bytes_per_client: 4 * 1024 * 1024,
             // Until then the broker keeps an empty queue for each client name that ever connected.
-            cleanup_interval: Duration::from_secs(60),
+            cleanup_interval: SWEEP,
             ..StorageConfig::default()
         };
         let settings = BrokerConfig {
@@ -121,12 +126,17 @@ impl Embedded {
         let handle = self.broker.shutdown_handle();
         let running = self.broker.run();
         tokio::pin!(running);
-        tokio::select! {
-            ended = &mut running => {
-                return ended.map_err(|error| error.to_string());
+        let mut sweeps = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                ended = &mut running => {
+                    return ended.map_err(|error| error.to_string());
+                }
+                _ = sweeps.tick() => self.hook.filters().sweep(Instant::now()),
+                () = stop.cancelled() => break,
             }
-            () = stop.cancelled() => handle.shutdown(),
         }
+        handle.shutdown();
         // Clients that do not say goodbye are left: their connections close with this process.
         match tokio::time::timeout(Duration::from_millis(500), running).await {
             Ok(ended) => ended.map_err(|error| error.to_string()),
@@ -146,7 +156,7 @@ impl Broker for Publisher {
         // The router knows a subscription before its client does, the hook hears of it a moment after. While the
         // two differ in number, somebody may wait for anything.
         let known = self.router.topic_count().await;
-        let filters = self.hook.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        let filters = self.hook.filters();
         known > 0
             && (known != filters.counts.len()
                 || filters.counts.keys().any(|filter| topic_matches_filter(topic, filter)))
@@ -164,68 +174,13 @@ struct Hook {
     filters: Mutex<Filters>,
 }
 
-/// Who subscribed to what. A session that outlives its connection keeps its subscriptions.
-#[derive(Default)]
-struct Filters {
-    clients: HashMap<Arc<str>, Session>,
-    counts: HashMap<Arc<str>, usize>,
-}
-
-#[derive(Default)]
-struct Session {
-    lasting: bool,
-    filters: BTreeSet<Arc<str>>,
-}
-
-impl Filters {
-    fn connect(&mut self, client: &Arc<str>, lasting: bool, clean: bool) {
-        if clean {
-            self.forget(client);
-        }
-        self.clients.entry(client.clone()).or_default().lasting = lasting;
-    }
-
-    fn add(&mut self, client: &Arc<str>, filter: &str) {
-        let filter: Arc<str> = mqtt5::strip_shared_subscription_prefix(filter).into();
-        let session = self.clients.entry(client.clone()).or_default();
-        if session.filters.insert(filter.clone()) {
-            *self.counts.entry(filter).or_default() += 1;
-        }
-    }
-
-    fn remove(&mut self, client: &Arc<str>, filter: &str) {
-        let filter = mqtt5::strip_shared_subscription_prefix(filter);
-        let held = self.clients.get_mut(client).and_then(|session| session.filters.take(filter));
-        self.uncount(held);
-    }
-
-    fn disconnect(&mut self, client: &Arc<str>) {
-        if self.clients.get(client).is_some_and(|session| !session.lasting) {
-            self.forget(client);
-        }
-    }
-
-    fn forget(&mut self, client: &Arc<str>) {
-        if let Some(session) = self.clients.remove(client) {
-            self.uncount(session.filters);
-        }
-    }
-
-    fn uncount(&mut self, filters: impl IntoIterator<Item = Arc<str>>) {
-        for filter in filters {
-            if let Some(count) = self.counts.get_mut(&filter) {
-                *count -= 1;
-                if *count == 0 {
-                    self.counts.remove(&filter);
-                }
-            }
-        }
-    }
-}
-
 impl Hook {
+    fn filters(&self) -> MutexGuard<'_, Filters> {
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note(&self, change: impl FnOnce(&mut Filters)) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        change(&mut self.filters.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.filters());
         Box::pin(std::future::ready(()))
     }
 }
@@ -235,8 +190,9 @@ impl BrokerEventHandler for Hook {
         &'a self,
         event: ClientConnectEvent,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        let lasting = event.session_expiry_interval > 0;
-        self.note(|filters| filters.connect(&event.client_id, lasting, event.clean_start))
+        // What the broker granted; a DISCONNECT that asks for another time is not told.
+        let life = Duration::from_secs(event.session_expiry_interval.into());
+        self.note(|filters| filters.connect(&event.client_id, life, event.clean_start))
     }
 
     fn on_client_subscribe<'a>(
@@ -265,7 +221,7 @@ impl BrokerEventHandler for Hook {
         &'a self,
         event: ClientDisconnectEvent,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        self.note(|filters| filters.disconnect(&event.client_id))
+        self.note(|filters| filters.disconnect(&event.client_id, Instant::now()))
     }
 
     fn on_client_publish<'a>(
@@ -278,26 +234,5 @@ impl BrokerEventHandler for Hook {
             }
             PublishAction::Continue
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lasting_session_keeps_its_filters_and_a_clean_one_does_not() {
-        let mut filters = Filters::default();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        filters.connect(&a, false, true);
-        filters.connect(&b, true, false);
-        filters.add(&a, "$hw/#");
-        filters.add(&b, "$share/g/$hw/#");
-        filters.disconnect(&a);
-        assert_eq!(filters.counts.len(), 1);
-        filters.disconnect(&b);
-        assert_eq!(filters.counts.len(), 1, "b comes back for its messages");
-        filters.connect(&b, false, true);
-        assert!(filters.counts.is_empty());
     }
 }
