@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use edge_agent::api::sse::Parser;
 use edge_agent::api::view::{DeviceList, DeviceView};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -60,7 +61,7 @@ async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(u16, Byte
 pub struct Events {
     body: hyper::body::Incoming,
     connection: tokio::task::JoinSet<()>,
-    buffer: String,
+    parser: Parser,
 }
 
 /// Opens a stream of events.
@@ -77,7 +78,7 @@ pub async fn events(socket: &Path, path: &str) -> Result<Events> {
     let request = Request::get(path).header("host", "localhost").body(Full::<Bytes>::default())?;
     let answer = sender.send_request(request).await?;
     anyhow::ensure!(answer.status() == 200, "{}", answer.status());
-    Ok(Events { body: answer.into_body(), connection: tasks, buffer: String::new() })
+    Ok(Events { body: answer.into_body(), connection: tasks, parser: Parser::default() })
 }
 
 impl Events {
@@ -87,19 +88,15 @@ impl Events {
     /// The stream broke, or an event was no JSON.
     pub async fn next(&mut self) -> Result<Option<serde_json::Value>> {
         loop {
-            while let Some((line, rest)) = self.buffer.split_once('\n') {
-                let data = line.strip_prefix("data:").map(|data| serde_json::from_str(data.trim()));
-                self.buffer = rest.to_owned();
-                if let Some(data) = data {
-                    return Ok(Some(data?));
-                }
+            if let Some(data) = self.parser.data() {
+                return Ok(Some(serde_json::from_str(&data)?));
             }
             let Some(frame) = self.body.frame().await else {
                 self.connection.abort_all();
                 return Ok(None);
             };
             if let Ok(data) = frame?.into_data() {
-                self.buffer.push_str(&String::from_utf8_lossy(&data));
+                self.parser.push(&data);
             }
         }
     }

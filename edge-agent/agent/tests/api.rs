@@ -32,6 +32,7 @@ async fn refused(
 async fn wrong_wishes_are_answered_with_field_and_remedy() {
     let world = World::with(&[("pump", "")]).await;
     let large = format!(r#"{{"properties":{{"note":{{"value":"{}"}}}}}}"#, "x".repeat(1 << 20));
+    let long = format!(r#"{{"properties":{{"note":{{"value":"{}"}}}}}}"#, "x".repeat(70 << 10));
     for (body, code, field) in [
         ("", 400, "body"),
         ("{", 400, "body"),
@@ -39,6 +40,7 @@ async fn wrong_wishes_are_answered_with_field_and_remedy() {
         ("[]", 400, "body"),
         (r#"{"properties":{"speed":{"value":"1"}}} and"#, 400, "body"),
         (&large, 413, "body"),
+        (&long, 413, "properties.note.value"),
         (r#"{"propertees":{}}"#, 400, "propertees"),
         (r#"{"properties":{}}"#, 400, "properties"),
         (r#"{"properties":["speed"]}"#, 400, "properties"),
@@ -102,6 +104,14 @@ async fn wrong_paths_methods_and_parameters_are_answered_with_field_and_remedy()
         (Method::GET, "/v1/events?from=1".into(), 400, "from"),
     ] {
         refused(&world, (method, &path, wish), code, field).await;
+    }
+    for id in ["yesterday", ""] {
+        let last = [("last-event-id", id)];
+        let asking = world.request_with(&last, Method::GET, "/v1/events?since=1", "");
+        let (status, answer) = world::within("a refusal", asking).await;
+        let answer: Json = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((status, &answer["field"]), (400, &json!("Last-Event-ID")), "{answer}");
+        assert!(answer["remedy"].as_str().unwrap().contains("whole number"), "{answer}");
     }
     let (status, answer) = world.set("pump", "?wait=50ms", wish).await;
     assert_eq!((status, &answer["timedOut"]), (200, &true.into()));

@@ -119,7 +119,11 @@ async fn events_can_be_taken_up_where_they_were_left() {
     mapper.report("pump", &[("speed", "3", &[])]).await.unwrap();
     let (_stream, mut events) = world.events(&format!("?since={}", first.id)).await;
     let next = [events.recv().await.unwrap(), events.recv().await.unwrap()];
-    assert_eq!(next.map(|event| event.reported.unwrap()), ["2", "3"]);
+    assert_eq!(next.each_ref().map(|event| event.reported.as_deref().unwrap()), ["2", "3"]);
+    // Who reconnects asks as before; the header says how far it came.
+    let last = [("last-event-id", &*next[0].id.to_string())];
+    let (_stream, mut events) = world.events_with(&last, "?since=1").await;
+    assert_eq!(events.recv().await.unwrap().id, next[1].id);
     let (_stream, mut events) = world.events("?since=1").await;
     let snapshot = events.recv().await.unwrap();
     assert_eq!(

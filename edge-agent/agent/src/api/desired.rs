@@ -180,7 +180,13 @@ fn refused(rejected: &Rejected, twin: &Twin, wanted: &[String]) -> ErrorView {
             None => (named, rejected.to_string(), "correct the values".into()),
         },
         Rejected::Invalid { .. } => (named, rejected.to_string(), "correct the value".into()),
-        Rejected::TooLarge { .. } => (named, rejected.to_string(), "send a shorter value".into()),
+        Rejected::TooLarge { .. } => {
+            let field = match wanted {
+                [one] => value(one),
+                _ => named,
+            };
+            (field, rejected.to_string(), "send a shorter value".into())
+        }
         Rejected::NotOwner { .. } => (named, rejected.to_string(), "write it there".into()),
         Rejected::Stale { .. } | Rejected::FormerLife { .. } | Rejected::Exhausted(_) => {
             (named, rejected.to_string(), "read the device again, then decide again".into())

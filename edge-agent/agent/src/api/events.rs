@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Sse;
 use axum::response::sse::{Event as SseEvent, KeepAlive};
 use futures::{Stream, StreamExt, stream};
@@ -30,7 +30,7 @@ struct Place {
     waiting: VecDeque<Event>,
 }
 
-/// Events after `since`, or after `Last-Event-ID`, else from now on. What was overwritten meanwhile is made good by
+/// Events after `Last-Event-ID`, or after `since`, else from now on. What was overwritten meanwhile is made good by
 /// the present state of every device.
 pub(super) async fn stream(
     State(context): State<Context>,
@@ -42,10 +42,10 @@ pub(super) async fn stream(
     let since = parameters.get("since", number, "write the id of an event, a whole number")?;
     let truth = |text: &str| text.parse::<bool>().ok();
     let snapshot = parameters.get("snapshot", truth, "write snapshot=true or snapshot=false")?;
-    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let resumed = headers.get("last-event-id").map(last_event_id).transpose()?;
     let newest = context.twins.feed().subscribe();
-    let since = since.or(resumed);
-    let cursor = since.unwrap_or_else(|| context.twins.feed().newest());
+    // Who reconnects asks with the query that it began with, and says in the header how far it came.
+    let cursor = resumed.or(since).unwrap_or_else(|| context.twins.feed().newest());
     let stop = context.stop.clone();
     let mut place = Place { context, newest, cursor, waiting: VecDeque::new() };
     if snapshot.unwrap_or_default() {
@@ -62,6 +62,14 @@ pub(super) async fn stream(
     });
     let events = events.take_until(stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+fn last_event_id(header: &HeaderValue) -> Result<u64, ErrorView> {
+    let text = String::from_utf8_lossy(header.as_bytes());
+    text.parse().map_err(|_| {
+        let (field, remedy) = ("Last-Event-ID", "send the id of an event, a whole number");
+        ErrorView::new(400, field, format!("{field}: {text} cannot be read"), remedy)
+    })
 }
 
 impl Place {

@@ -4,6 +4,7 @@ mod convert;
 mod desired;
 mod events;
 mod request;
+pub mod sse;
 mod status;
 pub mod view;
 

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use edge_agent::api::sse::Parser;
 use edge_agent::api::view::{DeviceView, ErrorView, Event};
 use edge_agent::{Addresses, Agent, AgentConfig, Error};
 use http_body_util::{BodyExt, Full};
@@ -117,14 +118,24 @@ impl World {
 
     /// Follows `/v1/events`; the stream ends with the first half.
     pub(crate) async fn events(&self, query: &str) -> (JoinSet<()>, mpsc::Receiver<Event>) {
+        self.events_with(&[], query).await
+    }
+
+    /// The same with further headers.
+    pub(crate) async fn events_with(
+        &self,
+        headers: &[(&str, &str)],
+        query: &str,
+    ) -> (JoinSet<()>, mpsc::Receiver<Event>) {
         let stream = UnixStream::connect(&self.addresses.api).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let request = Request::builder()
-            .uri(format!("/v1/events{query}"))
-            .header("host", "agent")
-            .body(Full::new(Bytes::new()))
-            .unwrap();
+        let uri = format!("/v1/events{query}");
+        let mut request = Request::builder().uri(uri).header("host", "agent");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::new())).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             // A stream that we leave, or that the agent ends, is fine here.
@@ -134,17 +145,12 @@ impl World {
         let (tell, events) = mpsc::channel(1024);
         tasks.spawn(async move {
             let _sender = sender;
-            let mut text = String::new();
+            let mut parser = Parser::default();
             while let Some(Ok(frame)) = body.frame().await {
                 let Ok(data) = frame.into_data() else { continue };
-                text.push_str(std::str::from_utf8(&data).unwrap());
-                while let Some((event, rest)) = text.split_once("\n\n") {
-                    for line in event.lines() {
-                        if let Some(json) = line.strip_prefix("data: ") {
-                            tell.send(serde_json::from_str(json).unwrap()).await.unwrap();
-                        }
-                    }
-                    text = rest.to_owned();
+                parser.push(&data);
+                while let Some(event) = parser.data() {
+                    tell.send(serde_json::from_str(&event).unwrap()).await.unwrap();
                 }
             }
         });
@@ -189,15 +195,25 @@ impl World {
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str, body: &str) -> (u16, Bytes) {
+        self.request_with(&[], method, path, body).await
+    }
+
+    /// The same with further headers.
+    pub(crate) async fn request_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> (u16, Bytes) {
         let stream = UnixStream::connect(&self.addresses.api).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "agent")
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
+        let mut request = Request::builder().method(method).uri(path).header("host", "agent");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let answer = async {
             let response = sender.send_request(request).await.unwrap();
             let status = response.status().as_u16();
