@@ -101,6 +101,21 @@ impl Client {
         }
     }
 
+    /// One device as it stands; `None`: there is none of that name.
+    ///
+    /// # Errors
+    /// The agent cannot be asked.
+    pub(crate) async fn look(&self, device: &DeviceId) -> anyhow::Result<Option<DeviceView>> {
+        let path = format!("/v1/devices/{}/{}", device.namespace(), device.name());
+        match self.ask(Method::GET, &path, Bytes::new()).await {
+            Ok(view) => Ok(Some(view)),
+            Err(error) if error.downcast_ref::<ErrorView>().is_some_and(|e| e.code == 404) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes desired values of one device.
     ///
     /// # Errors

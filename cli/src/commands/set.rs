@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use device_model::{AckCode, DeviceId};
+use device_model::{Ack, AckCode, DeviceId, Generation};
 use edge_agent::api::view::{
-    AcceptedView, AckView, DesiredAnswer, DesiredPatch, DesiredValue, DeviceView, Event,
+    AcceptedView, AckView, DesiredAnswer, DesiredPatch, DesiredValue, DeviceView, Event, EventKind,
 };
 use serde::Serialize;
+use tokio::time::MissedTickBehavior;
 
 use crate::client::{Client, ConnectArgs, Events, suggest};
 use crate::duration::short;
@@ -29,8 +30,8 @@ Examples:
   edgetwin set demo/pump speed=1450 --wait 5s
   edgetwin set demo/room setpoint=21.5 fan=true --wait 5s
 
-Exit codes with --wait: 0 the device took every value, 1 a value was refused, 3 not confirmed in time
-(the wish stands, and the mapper goes on trying)")]
+Exit codes with --wait: 0 the device took every value, 1 a value was refused or somebody else ended the wish,
+3 not confirmed in time (the wish stands, and the mapper goes on trying)")]
 pub(crate) struct SetArgs {
     /// Which device: namespace/name, or its name alone
     device: String,
@@ -83,7 +84,8 @@ pub(crate) async fn run(args: SetArgs) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let answer = client.desire(&id, &patch).await?;
     let format = args.output.output;
-    let mut progress = Progress { device, id, format, begun, answer, shown: BTreeSet::new() };
+    let shown = BTreeSet::new();
+    let mut progress = Progress { device, id, format, begun, answer, shown, in_doubt: false };
     progress.say_accepted()?;
     let outcome = match (events, args.wait) {
         (Some(events), Some(wait)) => progress.follow(&client, events, wait).await?,
@@ -119,6 +121,8 @@ struct Progress {
     answer: DesiredAnswer,
     /// Properties whose value was read from the device after it was applied.
     shown: BTreeSet<String>,
+    /// Whether something happened that may have ended a wish: the next look tells.
+    in_doubt: bool,
 }
 
 #[derive(Serialize)]
@@ -147,12 +151,16 @@ impl Progress {
         self.answer.properties = properties;
         let acknowledged = async {
             let mut looks = tokio::time::interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while self.open().next().is_some() {
                 let unread = self.open().any(|(_, accepted)| is_unread(accepted));
                 let event = tokio::select! {
                     event = events.next() => event?,
-                    _ = looks.tick(), if unread => {
-                        self.look(&client.device(&self.id.to_string()).await?)?;
+                    _ = looks.tick(), if unread || self.in_doubt => {
+                        // The wish stands whether or not the agent answers: the next look may get through.
+                        if let Ok(device) = client.look(&self.id).await {
+                            self.look(device.as_ref())?;
+                        }
                         continue;
                     }
                 };
@@ -177,10 +185,12 @@ impl Progress {
 
     /// Takes in an event, and prints it if it acknowledges one of our values.
     fn take(&mut self, event: &Event) -> anyhow::Result<()> {
-        let (Some(property), Some(ack)) = (&event.property, &event.ack) else { return Ok(()) };
         if event.device != self.id {
             return Ok(());
         }
+        self.in_doubt |=
+            matches!(event.kind, EventKind::Desired | EventKind::Added | EventKind::Removed);
+        let (Some(property), Some(ack)) = (&event.property, &event.ack) else { return Ok(()) };
         let Some(accepted) = self.answer.properties.get_mut(property.as_str()) else {
             return Ok(());
         };
@@ -190,9 +200,7 @@ impl Progress {
         }
         if ack.version > accepted.version {
             // Somebody else's newer value took the place of ours.
-            ack.code = AckCode::Superseded;
-            ack.word = ack.code.word().into();
-            ack.detail = format!("by version {}", ack.version);
+            ack = superseded(ack.version, format!("by version {}", ack.version));
         }
         let known = accepted
             .ack
@@ -212,17 +220,33 @@ impl Progress {
         open.filter(|(name, _)| !self.shown.contains(*name))
     }
 
-    /// Finds out which of the values that were applied the device shows.
-    fn look(&mut self, device: &DeviceView) -> anyhow::Result<()> {
-        for (name, accepted) in &self.answer.properties {
-            let Some(property) = device.property(name).filter(|_| is_unread(accepted)) else {
-                continue;
+    /// Finds out which of the values that were applied the device shows, and which wishes somebody else ended.
+    fn look(&mut self, device: Option<&DeviceView>) -> anyhow::Result<()> {
+        self.in_doubt = false;
+        let device = device.filter(|device| device.incarnation == self.device.incarnation);
+        let open: Vec<String> = self.open().map(|(name, _)| name.clone()).collect();
+        for name in open {
+            let Some(accepted) = self.answer.properties.get_mut(&name) else { continue };
+            let property = device.and_then(|device| device.property(&name));
+            let desired = property.and_then(|property| property.desired.as_ref());
+            let ended = match (property, desired) {
+                (None, _) => "the device, or this property of it, is gone".to_owned(),
+                (_, None) => "somebody withdrew the wish".to_owned(),
+                (_, Some(desired)) if desired.version > accepted.version => {
+                    format!("by version {}", desired.version)
+                }
+                (Some(property), _) => {
+                    if is_unread(accepted) && property.in_sync {
+                        let took = short(self.begun.elapsed());
+                        self.say_line(&name, &format!("read from the device after {took}"))?;
+                        self.shown.insert(name);
+                    }
+                    continue;
+                }
             };
-            let ours = property.desired.as_ref().is_some_and(|d| d.version == accepted.version);
-            if ours && property.in_sync && self.shown.insert(name.clone()) {
-                let took = short(self.begun.elapsed());
-                self.say_line(name, &format!("read from the device after {took}"))?;
-            }
+            let ack = superseded(accepted.version, ended);
+            accepted.ack = Some(ack.clone());
+            self.say_ack(&name, &ack)?;
         }
         Ok(())
     }
@@ -231,7 +255,7 @@ impl Progress {
         let codes = || self.answer.properties.values().map(|p| p.ack.as_ref().map(|ack| ack.code));
         if codes().flatten().any(|code| code.is_final() && !code.is_success()) {
             Outcome::Refused
-        } else if codes().all(|code| code.is_some_and(AckCode::is_success)) {
+        } else if !self.answer.timed_out && codes().all(|c| c.is_some_and(AckCode::is_success)) {
             Outcome::Done
         } else {
             Outcome::Degraded
@@ -299,6 +323,11 @@ fn with_detail(text: &str, ack: &AckView) -> String {
     if ack.detail.is_empty() { text.to_owned() } else { format!("{text}: {}", ack.detail) }
 }
 
+/// What became of a wish that another one, or nothing, took the place of.
+fn superseded(version: Generation, detail: String) -> AckView {
+    AckView::new(&Ack { generation: version, code: AckCode::Superseded, detail }, None)
+}
+
 fn is_settled(accepted: &AcceptedView) -> bool {
     accepted.ack.as_ref().is_some_and(|ack| ack.code.is_final())
 }
@@ -309,15 +338,4 @@ fn is_unread(accepted: &AcceptedView) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_assignment_has_a_name_and_may_have_an_empty_value() {
-        let read: Assignment = "label=a=b".parse().unwrap();
-        assert_eq!((read.property.as_str(), read.value.as_str()), ("label", "a=b"));
-        assert!("label=".parse::<Assignment>().unwrap().value.is_empty());
-        assert!("=5".parse::<Assignment>().is_err());
-        assert!("speed".parse::<Assignment>().unwrap_err().contains("speed=1450"));
-    }
-}
+mod tests;
