@@ -6,21 +6,39 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Listens for Ctrl-C and SIGTERM from now on; the future ends with the first of them.
+/// Listens for Ctrl-C, SIGTERM and the end of the terminal from now on; the future ends with the first of them.
+///
+/// Who works for a person in front of a terminal ends in order when that closes. The program `edge-agent` does not
+/// listen to it: it is a service.
 ///
 /// # Errors
 /// The system does not let us listen.
 pub(crate) fn stop_requested() -> io::Result<impl Future<Output = ()> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    // To listen would undo what `nohup` did.
+    let mut hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+    let hung_up = async move {
+        match &mut hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = hung_up => {}
         }
     })
+}
+
+/// Whether whoever started us wants us to outlive the terminal. The bit of signal n is the n-1st.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// Runs what `start` gives until it ends by itself; once `requested` ends, its token is cancelled, and it may end in

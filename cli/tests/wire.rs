@@ -26,7 +26,11 @@ struct Simulator {
 
 impl Simulator {
     fn start(manifest: &Path, arguments: &[&str]) -> Self {
-        let mut child = edgetwin()
+        Self::start_as(edgetwin(), manifest, arguments)
+    }
+
+    fn start_as(mut command: Command, manifest: &Path, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["simulate", "modbus", "--tcp", "127.0.0.1:0", "--output", "json"])
             .args(arguments)
             .arg(manifest)
@@ -42,10 +46,14 @@ impl Simulator {
         Self { child, lines, port }
     }
 
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     /// Stops it; answers with what it counted.
     fn stop(mut self) -> Json {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
@@ -104,6 +112,21 @@ fn row_17_two_files_without_any_agent_print_decoded_values() {
     let counters = &counted["simulations"][0]["counters"];
     assert_eq!(counters["writeRequests"], 0, "{counters}");
     assert_eq!(counters["connections"]["accepted"], 1, "{counters}");
+}
+
+#[test]
+fn what_was_started_to_outlive_its_terminal_does() {
+    let dir = tempfile::tempdir().unwrap();
+    // What `nohup` does.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" HUP; exec "$@""#, "sh", env!("CARGO_BIN_EXE_edgetwin")]);
+    command.env_remove("RUST_LOG");
+    let simulator = Simulator::start_as(command, &whole_pump(dir.path()), &[]);
+    simulator.signal(Signal::HUP);
+    let (model, device) = files(dir.path(), simulator.port);
+    let (output, rows) = read_once(&model, &device);
+    assert_eq!((output.status.code(), rows.len()), (Some(0), 7), "{output:?}");
+    simulator.stop();
 }
 
 #[test]
