@@ -6,7 +6,7 @@ use device_model::{AckCode, DataType, QualityCode, Value};
 use mapper_sdk::{PropertyFault, ReadResult, Sample};
 
 use crate::raw::{Integer, Number, Raw};
-use crate::scale::to_integer;
+use crate::scale::{Scale, to_integer};
 use crate::visitor::Visitor;
 
 /// What goes into the registers.
@@ -74,14 +74,33 @@ fn number(visitor: &Visitor, pattern: u64) -> Result<Value, PropertyFault> {
         return from_integer(visitor, integer.value(pattern));
     }
     let raw = match visitor.raw {
-        // Without a scale the 32 bits are the value; through 64 they come out the same.
         Raw::Number { number: Number::F32, .. } => f64::from(f32::from_bits(low_half(pattern))),
         _ => f64::from_bits(pattern),
     };
     if raw.is_nan() {
         return Err(no_data("the register holds NaN".into()));
     }
-    from_float(visitor, visitor.scale.float_to_float(raw))
+    from_float(visitor, shortest(visitor, raw, pattern))
+}
+
+/// Of the numbers that are written as `pattern`, one with few digits: who desires 21.1 of a 32-bit float is shown 21.1,
+/// and not 21.100000381469727.
+fn shortest(visitor: &Visitor, raw: f64, pattern: u64) -> f64 {
+    let exact = visitor.scale.float_to_float(raw);
+    let narrow = matches!(visitor.raw, Raw::Number { number: Number::F32, .. });
+    match (visitor.scale, visitor.data_type) {
+        (Scale::Identity, _) if !narrow => exact,
+        // It goes back into 32 bits.
+        (Scale::Identity, DataType::Float) => exact,
+        (Scale::Identity, _) => {
+            f32::from_bits(low_half(pattern)).to_string().parse().unwrap_or(exact)
+        }
+        // 32 bits keep 6 significant digits, the first before the point; 64 keep 15, and the arithmetic costs some.
+        _ => (if narrow { 5..=15 } else { 11..=15 })
+            .filter_map(|digits: usize| format!("{exact:.digits$e}").parse().ok())
+            .find(|number| float_pattern(visitor, *number) == Some(pattern))
+            .unwrap_or(exact),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
@@ -96,9 +115,7 @@ fn from_integer(visitor: &Visitor, raw: i128) -> Result<Value, PropertyFault> {
             PropertyFault::undecodable(format!("{raw} scaled does not fit 64 bits; use a DOUBLE"))
         })?),
         DataType::String => match visitor.scale.integer_to_integer(raw) {
-            Some(value) if visitor.scale == crate::scale::Scale::Identity => {
-                Value::String(value.to_string())
-            }
+            Some(value) if visitor.scale == Scale::Identity => Value::String(value.to_string()),
             _ => Value::String(visitor.scale.integer_to_float(raw).to_string()),
         },
         _ => return from_float(visitor, visitor.scale.integer_to_float(raw)),
@@ -229,7 +246,16 @@ fn pattern(visitor: &Visitor, value: &Value) -> Result<u64, PropertyFault> {
         value => value,
     };
     let Some(integer) = visitor.raw.integer(visitor.width) else {
-        return float_pattern(visitor, value);
+        let number = match value {
+            // Exactly, and not through its decimal text.
+            Value::Float(number) if visitor.scale == Scale::Identity => Some(f64::from(*number)),
+            value => value.as_f64(),
+        };
+        let number = number
+            .filter(|number| !number.is_nan())
+            .ok_or_else(|| invalid(format!("{value} is no number to write")))?;
+        return float_pattern(visitor, number)
+            .ok_or_else(|| invalid(format!("{value} does not fit 32 bits")));
     };
     let raw = match value {
         Value::Boolean(truth) => Some(i128::from(*truth)),
@@ -239,23 +265,13 @@ fn pattern(visitor: &Visitor, value: &Value) -> Result<u64, PropertyFault> {
     raw.and_then(|raw| integer.pattern(raw)).ok_or_else(|| out_of_range(visitor, integer, value))
 }
 
-fn float_pattern(visitor: &Visitor, value: &Value) -> Result<u64, PropertyFault> {
-    let number = match value {
-        // Exactly, and not through its decimal text.
-        Value::Float(number) if visitor.scale == crate::scale::Scale::Identity => {
-            Some(f64::from(*number))
-        }
-        value => value.as_f64(),
-    };
-    let raw = number.map(|number| visitor.scale.raw_float(number));
-    let Some(raw) = raw.filter(|raw| !raw.is_nan()) else {
-        return Err(invalid(format!("{value} is no number to write")));
-    };
+/// Bit pattern of the raw float that means `number`; `None` if it does not fit.
+fn float_pattern(visitor: &Visitor, number: f64) -> Option<u64> {
+    let raw = visitor.scale.raw_float(number);
     if matches!(visitor.raw, Raw::Number { number: Number::F32, .. }) {
-        let raw = narrow(raw).ok_or_else(|| invalid(format!("{value} does not fit 32 bits")))?;
-        return Ok(raw.to_bits().into());
+        return Some(narrow(raw)?.to_bits().into());
     }
-    Ok(raw.to_bits())
+    Some(raw.to_bits())
 }
 
 fn scatter(

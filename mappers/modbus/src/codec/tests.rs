@@ -51,9 +51,11 @@ fn the_example_of_the_specification() {
 fn a_meter_with_floats_high_register_first() {
     let volts = of(Number::F32, "ABCD", DataType::Float);
     both_ways(&volts, &[0x4366, 0x3333], &Value::Float(230.2));
-    // Exact widening: 32 bits do not hold 230.2.
+    // What a person wrote, and not 230.1999969482422, which is what the 32 bits are.
     let volts = Visitor { data_type: DataType::Double, ..volts };
-    assert_eq!(decoded(&volts, &[0x4366, 0x3333]), Value::Double(f64::from(230.2f32)));
+    both_ways(&volts, &[0x4366, 0x3333], &Value::Double(230.2));
+    let volts = Visitor { data_type: DataType::String, ..volts };
+    both_ways(&volts, &[0x4366, 0x3333], &Value::String("230.2".into()));
 }
 
 #[test]
@@ -263,6 +265,41 @@ proptest! {
         let value = Value::Double(visitor.scale.integer_to_float(raw));
         let words = encode(&visitor, &value).unwrap().over(0);
         prop_assert_eq!(decode(&visitor, &words).unwrap().value, value);
+    }
+
+    /// IEEE 754: 32 bits keep each decimal of six digits. An offset that is far larger takes some of them.
+    #[test]
+    fn a_float_register_shows_what_was_desired(
+        number in prop::sample::select(vec![Number::F32, Number::F64]),
+        data_type in prop::sample::select(vec![DataType::Double, DataType::Float, DataType::String]),
+        digits in -999_999i32..=999_999,
+        exponent in -6i32..6,
+        factor in prop_oneof![
+            prop::sample::select(vec![1.0, 0.1, 1000.0, -0.25, 0.7, 1.8, 3.6, 1.0 / 3.0]),
+            1e-3..1e3,
+        ],
+        offset in prop::sample::select(vec![0.0, 32.0, -273.15]),
+    ) {
+        let desired: f64 = format!("{digits}e{exponent}").parse().unwrap();
+        let offset = if (desired - offset).abs() <= desired.abs() * 4.0 { offset } else { 0.0 };
+        let desired = Value::parse(data_type, &desired.to_string()).unwrap();
+        let visitor = Visitor { scale: Scale::new(factor, offset), ..of(number, "ABCD", data_type) };
+        let words = encode(&visitor, &desired).unwrap().over(0);
+        prop_assert_eq!(decode(&visitor, &words).unwrap().value, desired);
+    }
+
+    /// More digits than a register keeps are cut, but what is read is written as the same bits.
+    #[test]
+    fn what_a_float_register_shows_means_the_same_bits(
+        desired in -1e9f64..1e9,
+        factor in prop::sample::select(vec![1.0, 0.1, -0.25, 0.7, 1.8]),
+        offset in prop::sample::select(vec![0.0, 32.0]),
+    ) {
+        let visitor =
+            Visitor { scale: Scale::new(factor, offset), ..of(Number::F32, "CDAB", DataType::Double) };
+        let words = encode(&visitor, &Value::Double(desired)).unwrap().over(0);
+        let shown = decode(&visitor, &words).unwrap().value;
+        prop_assert_eq!(encode(&visitor, &shown).unwrap().over(0), words);
     }
 
     #[test]
