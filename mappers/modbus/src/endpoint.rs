@@ -142,8 +142,7 @@ pub fn address(device: &Device) -> Result<(Endpoint, Unit), Vec<Problem>> {
     let mut problems = Vec::new();
     let mut keep = |problem| problems.push(problem);
     let wire = wire(config).map_err(&mut keep).ok();
-    let serial = matches!(wire, Some(Wire::Rtu(_)));
-    let unit = unit(config, serial).map_err(&mut keep).ok();
+    let unit = unit(config, wire.as_ref()).map_err(&mut keep).ok();
     let connect_timeout = span(config, "connectTimeout", Duration::from_secs(3));
     let connect_timeout = connect_timeout.map_err(&mut keep).ok();
     let request_gap = config.duration("requestGap").map_err(&mut keep).ok();
@@ -199,19 +198,19 @@ fn socket(config: &Config) -> Result<(String, u16), Problem> {
     Ok((host, u16::try_from(port).unwrap_or(502)))
 }
 
-fn unit(config: &Config, serial: bool) -> Result<Unit, Problem> {
+fn unit(config: &Config, wire: Option<&Wire>) -> Result<Unit, Problem> {
+    const REMEDY: &str = "write the unit's number on the line, 1 to 247";
     let key = said(config, &["slaveID", "unitId", "deviceID"]);
     let id = match key {
         Some(key) => config.integer(key, 0..=255)?.unwrap_or(1),
-        None if serial => {
-            let remedy = "write the unit's number on the line, 1 to 247";
-            return Err(config.problem("slaveID", "missing", remedy));
+        None if matches!(wire, Some(Wire::Rtu(_))) => {
+            return Err(config.problem("slaveID", "missing", REMEDY));
         }
         None => 1,
     };
-    if serial && id == 0 {
-        let remedy = "write the unit's number on the line, 1 to 247";
-        return Err(config.problem(key.unwrap_or("slaveID"), "0 means all units", remedy));
+    // Behind RTU over TCP there is a line, too; a broadcast is answered by nobody.
+    if id == 0 && matches!(wire, Some(Wire::Rtu(_) | Wire::RtuOverTcp { .. })) {
+        return Err(config.problem(key.unwrap_or("slaveID"), "0 means all units", REMEDY));
     }
     let cap = |key, most: i64| -> Result<u16, Problem> {
         let cap = config.integer(key, 1..=most)?.unwrap_or(most);

@@ -95,6 +95,12 @@ fn a_wrong_setting_is_named_with_its_value_and_what_to_write() {
     assert!(problem("{mode: RTU, slaveID: 1}").contains("serialPort: missing"));
     assert!(problem("{serialPort: /dev/ttyS0}").contains("slaveID: missing"));
     assert!(problem("{serialPort: /dev/ttyS0, slaveID: 0}").contains("0 means all units"));
+    // A line is behind it, on which 0 is a broadcast; on Modbus TCP it is the device itself.
+    assert_eq!(
+        problem("{mode: RTU-over-TCP, ip: h, unitId: 0}"),
+        "spec.protocol.configData.unitId = \"0\": 0 means all units; write the unit's number on the line, 1 to 247"
+    );
+    assert_eq!(read("{ip: h, slaveID: 0}").unwrap().1.id, 0);
     assert!(problem("{ip: h, port: 99999}").contains("out of range"));
     assert!(problem("{ip: h, timeout: 5}").contains("bare number is milliseconds"));
     assert!(problem("{serialPort: /dev/ttyS0, slaveID: 1, parity: mark}").contains("even or odd"));
