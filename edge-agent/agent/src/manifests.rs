@@ -8,7 +8,7 @@ mod folder;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use device_model::DeviceId;
 use device_twin::Command;
@@ -17,14 +17,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use folder::SETTLE;
 pub(crate) use folder::{Fault, Folder};
 
 use crate::catalogue::{Catalogue, Definitions};
 use crate::feed::Origin;
 use crate::twins::{Twins, Unavailable};
 
-/// Changes come in bursts: an editor writes, renames and touches.
-const SETTLE: Duration = Duration::from_millis(50);
 /// How often the folder is read though nobody said that it changed.
 const RESYNC: Duration = Duration::from_secs(10);
 /// Devices that are loaded in one transaction: what one needs on its way is freed before the next one.
@@ -91,14 +90,15 @@ impl Manifests {
     /// Reconciles until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            if self.reconcile().await.is_err() {
-                return;
+            let Ok(unsettled) = self.reconcile().await else { return };
+            if !unsettled {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.changed.notified() => {}
+                    () = tokio::time::sleep(RESYNC) => continue,
+                }
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.changed.notified() => {}
-                () = tokio::time::sleep(RESYNC) => continue,
-            }
+            // Changes come in bursts: an editor writes, renames and touches.
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(SETTLE) => {}
@@ -106,21 +106,20 @@ impl Manifests {
         }
     }
 
-    /// Reads the folder once and brings everybody up to it.
-    pub(crate) async fn reconcile(&mut self) -> Result<(), Unavailable> {
+    /// Reads the folder once and brings everybody up to it; whether there is a file to be read again soon.
+    pub(crate) async fn reconcile(&mut self) -> Result<bool, Unavailable> {
         let dir = self.dir.clone();
         let mut folder = std::mem::take(&mut self.folder);
         let read = tokio::task::spawn_blocking(move || {
-            let changed = folder.read(&dir);
-            (folder, changed)
+            let look = folder.read(&dir, SystemTime::now());
+            (folder, look)
         });
-        let Ok((folder, changed)) = read.await else { return Err(Unavailable::Stopped) };
+        let Ok((folder, look)) = read.await else { return Err(Unavailable::Stopped) };
         self.folder = folder;
-        if !changed {
-            return Ok(());
+        if !look.changed {
+            return Ok(look.unsettled);
         }
         let (wanted, mut faults) = self.folder.resolve(&self.loaded);
-        self.tell_faults(&faults);
         let before = std::mem::replace(&mut self.loaded, wanted.clone());
         let (mut load, mut gone) = difference(&before, &wanted);
         if !self.folder.has_unread() {
@@ -141,19 +140,29 @@ impl Manifests {
         let lose =
             (!states.is_empty()).then(|| Command::Lose { devices: states, reason: reason() });
         let commands: Vec<_> = removals.chain(loads).chain(lose).collect();
+        let mut rejections = false;
         for chunk in commands.chunks(CHUNK) {
             let results = self.twins.apply(chunk.to_vec(), Origin::Unasked).await?;
             for (command, result) in chunk.iter().zip(results) {
                 if let (Command::Load(device), Err(rejected)) = (command, result) {
-                    warn!(device = %device.id, %rejected, "device not taken");
                     faults.push(Fault::of_device(&device.id, rejected.to_string()));
+                    // It is as it was, and is tried again when the folder is read.
+                    match before.devices.get(&device.id) {
+                        Some(old) => self.loaded.devices.insert(device.id.clone(), old.clone()),
+                        None => self.loaded.devices.remove(&device.id),
+                    };
+                    rejections = true;
                 }
             }
         }
+        if rejections {
+            self.catalogue.replace(self.loaded.clone());
+        }
+        self.tell_faults(&faults);
         self.faults.replace(faults);
         let (devices, models) = (self.loaded.devices.len(), self.loaded.models.len());
         info!(devices, models, changed = commands.len(), "manifests read");
-        Ok(())
+        Ok(look.unsettled)
     }
 
     /// One line for each fault that is new, and for each that is mended.

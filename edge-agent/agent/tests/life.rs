@@ -1,5 +1,7 @@
 //! Folder, restart and end.
 
+#![allow(clippy::unwrap_used, reason = "a test helper fails like a test")]
+
 mod world;
 
 use std::time::Duration;
@@ -58,6 +60,40 @@ async fn the_folder_decides_what_there_is() {
     assert_eq!(desired(&world.device("pump").await.unwrap()), Some(("2".into(), 2)));
     world.write("pump.yaml", &device("pump", "4"));
     assert_eq!(mapper.hear().await, Heard::Updated("pump".into(), Some(("4".into(), "3".into()))));
+}
+
+/// What `/readyz` says is wrong.
+async fn problems(world: &World) -> Vec<String> {
+    let (_, body) = world.request(hyper::Method::GET, "/readyz", "").await;
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let problems = body["problems"].as_array().cloned().unwrap_or_default();
+    problems.iter().map(|problem| problem.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_device_that_the_store_does_not_take_stays_a_problem_and_is_tried_again() {
+    let mut model = world::MODEL.replace("name: pump", "name: large");
+    let mut pump =
+        device("pump", "").replace("deviceModelRef: {name: pump}", "deviceModelRef: {name: large}");
+    for number in 0..600 {
+        model.push_str(&format!("    - {{name: p{number}, type: INT, accessMode: ReadOnly}}\n"));
+        pump.push_str(&format!("    - {{name: p{number}}}\n"));
+    }
+    let world = World::with(&[]).await;
+    world.write("large.yaml", &model);
+    world.write("pump.yaml", &pump);
+    let told = async || {
+        let problems = problems(&world).await;
+        problems.iter().any(|problem| problem.contains("demo/pump")).then_some(())
+    };
+    eventually("the device to be refused", told).await;
+    world.write("fan.yaml", &device("fan", ""));
+    world.until("fan", |_| true).await;
+    eventually("the device to be refused still", told).await;
+    assert_eq!(world.device("pump").await.unwrap_err().code, 404);
+    world.write("pump.yaml", &device("pump", ""));
+    world.until("pump", |_| true).await;
+    eventually("no problem", async || problems(&world).await.is_empty().then_some(())).await;
 }
 
 #[tokio::test]

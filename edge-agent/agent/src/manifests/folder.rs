@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use device_model::{Device, DeviceId, DeviceInstance, DeviceModel, Manifest, parse_manifests};
 
 use crate::catalogue::{Definitions, ModelId};
 
+/// A file that changed within this time may be half written.
+pub(super) const SETTLE: Duration = Duration::from_millis(50);
 /// Larger than any manifest that a person or a generator writes.
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -57,16 +59,25 @@ struct Stamp {
     inode: u64,
 }
 
+/// What a look into the folder found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Whether anything is other than before.
+    pub(crate) changed: bool,
+    /// Whether a file counts as it was, since it may be half written: look again after [`SETTLE`].
+    pub(crate) unsettled: bool,
+}
+
 impl Folder {
-    /// Reads what changed in `dir`; whether anything did.
-    pub(crate) fn read(&mut self, dir: &Path) -> bool {
+    /// Reads what changed in `dir`, at `now`.
+    pub(crate) fn read(&mut self, dir: &Path, now: SystemTime) -> Look {
         let paths = match list(dir) {
             Ok(paths) => paths,
             Err(error) => {
                 let reason = Some(error.to_string());
                 let changed = self.unreadable != reason;
                 self.unreadable = reason;
-                return changed;
+                return Look { changed, unsettled: false };
             }
         };
         let first = self.files.is_empty() && paths.is_empty();
@@ -74,19 +85,26 @@ impl Folder {
         let before = self.files.len();
         self.files.retain(|path, _| paths.contains(path));
         changed |= self.files.len() != before;
+        let mut unsettled = false;
         for path in paths {
-            changed |= self.read_file(path);
+            let look = self.read_file(path, now);
+            changed |= look.changed;
+            unsettled |= look.unsettled;
         }
-        changed
+        Look { changed, unsettled }
     }
 
-    fn read_file(&mut self, path: PathBuf) -> bool {
+    fn read_file(&mut self, path: PathBuf, now: SystemTime) -> Look {
         let Ok(stamp) = stamp(&path) else {
             // It vanished since it was listed.
-            return self.files.remove(&path).is_some();
+            let changed = self.files.remove(&path).is_some();
+            return Look { changed, unsettled: false };
         };
-        if self.files.get(&path).is_some_and(|file| file.stamp == stamp) {
-            return false;
+        if let Some(known) = self.files.get(&path) {
+            let unsettled = stamp.is_younger_than(SETTLE, now);
+            if known.stamp == stamp || unsettled {
+                return Look { changed: false, unsettled: unsettled && known.stamp != stamp };
+            }
         }
         let checked = text(&path, stamp.length).and_then(check);
         let file = self.files.entry(path).or_insert(File {
@@ -104,7 +122,7 @@ impl Folder {
             }
             Err(fault) => file.fault = Some(fault),
         }
-        true
+        Look { changed: true, unsettled: false }
     }
 
     /// Whether some file could not be read since the start, so that what it holds is unknown.
@@ -193,6 +211,14 @@ impl Folder {
     }
 }
 
+impl Stamp {
+    /// A time to come is that of another clock.
+    fn is_younger_than(&self, age: Duration, now: SystemTime) -> bool {
+        let elapsed = self.modified.and_then(|modified| now.duration_since(modified).ok());
+        elapsed.is_some_and(|elapsed| elapsed < age)
+    }
+}
+
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -207,6 +233,11 @@ fn twice(kind: &str, (namespace, object): &ModelId, holder: &str, path: &Path) -
 
 /// The text, if all of it can be read.
 fn check(text: String) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(
+            "is empty, as a file is that is being written; write manifests, or remove it".into()
+        );
+    }
     if documents(&text).all(|document| parse_manifests(document).is_ok()) {
         return Ok(text);
     }

@@ -29,6 +29,11 @@ spec:
     )
 }
 
+/// When all that was written is settled.
+fn later() -> SystemTime {
+    SystemTime::now() + SETTLE
+}
+
 /// A folder on disk, and what it means.
 struct World {
     dir: tempfile::TempDir,
@@ -51,7 +56,7 @@ impl World {
 
     /// Reads the folder; the faults.
     fn read(&mut self) -> Vec<Fault> {
-        assert!(self.folder.read(self.dir.path()), "something changed");
+        assert!(self.folder.read(self.dir.path(), later()).changed, "something changed");
         let (definitions, faults) = self.folder.resolve(&self.definitions);
         self.definitions = definitions;
         faults
@@ -108,7 +113,7 @@ fn what_no_file_holds_is_gone_and_what_did_not_change_is_the_same_object() {
     let id = DeviceId::new("demo", "b").unwrap();
     assert_eq!(world.definitions.devices.len(), 1);
     assert!(Arc::ptr_eq(&before.devices[&id], &world.definitions.devices[&id]));
-    assert!(!world.folder.read(world.dir.path()), "nothing changed since");
+    assert!(!world.folder.read(world.dir.path(), later()).changed, "nothing changed since");
 }
 
 #[test]
@@ -146,4 +151,24 @@ fn a_file_that_was_broken_from_the_start_may_hold_anything() {
     world.write("a.yaml", &device("pump", "10"));
     world.read();
     assert!(!world.folder.has_unread());
+}
+
+#[test]
+fn a_file_that_may_be_half_written_counts_as_it_was() {
+    let mut world = World::new();
+    world.write("pump.yaml", &device("pump", "1450"));
+    assert_eq!(world.read(), []);
+    world.write("pump.yaml", "");
+    let written = fs::metadata(world.dir.path().join("pump.yaml")).unwrap().modified().unwrap();
+    let look = world.folder.read(world.dir.path(), written + SETTLE / 2);
+    assert_eq!(look, Look { changed: false, unsettled: true });
+    let look = world.folder.read(world.dir.path(), written + SETTLE);
+    assert_eq!(look, Look { changed: true, unsettled: false });
+    let (definitions, faults) = world.folder.resolve(&world.definitions);
+    assert!(faults[0].message.contains("is empty"), "{}", faults[0].message);
+    world.definitions = definitions;
+    assert_eq!(world.desired("pump").as_deref(), Some("1450"));
+    world.write("pump.yaml", "# not now");
+    assert_eq!(world.read(), []);
+    assert_eq!(world.desired("pump"), None, "somebody said so");
 }
