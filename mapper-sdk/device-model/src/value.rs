@@ -181,12 +181,19 @@ impl Value {
         }
     }
 
-    /// Whether `self` is within `tolerance` of `wanted`; with no tolerance, or for text, whether they are the same.
+    /// Whether `self`, as a device shows it, is within `tolerance` of `wanted`. With no tolerance, or for text, whether
+    /// they are the same; floats then may differ by what scaling to a register and back costs: a millionth of a FLOAT,
+    /// a billionth of a DOUBLE.
     pub fn within(&self, wanted: &Self, tolerance: Option<f64>) -> bool {
         if self.same_as(wanted) {
             return true;
         }
-        match (tolerance, self.as_f64(), wanted.as_f64()) {
+        let rounding = match wanted {
+            Self::Float(number) if number.is_finite() => Some(f64::from(number.abs()) * 1e-6),
+            Self::Double(number) if number.is_finite() => Some(number.abs() * 1e-9),
+            _ => None,
+        };
+        match (tolerance.or(rounding), self.as_f64(), wanted.as_f64()) {
             (Some(tolerance), Some(a), Some(b)) if self.data_type() == wanted.data_type() => {
                 (a - b).abs() <= tolerance
             }
@@ -300,6 +307,11 @@ mod tests {
     fn tolerance_applies_to_numbers_alone() {
         assert!(Value::Float(20.1).within(&Value::Float(20.0), Some(0.2)));
         assert!(!Value::Float(20.3).within(&Value::Float(20.0), Some(0.2)));
+        assert!(Value::Double(0.1 + 0.2).within(&Value::Double(0.3), None), "rounding");
+        assert!(!Value::Double(0.1 + 0.2).within(&Value::Double(0.3), Some(0.0)), "as asked for");
+        assert!(!Value::Double(0.300_001).within(&Value::Double(0.3), None));
+        assert!(!Value::Double(1.0).within(&Value::Double(f64::INFINITY), None));
+        assert!(!Value::Int(1_000_000_001).within(&Value::Int(1_000_000_000), None));
         assert!(!Value::String("a".into()).within(&Value::String("b".into()), Some(9.0)));
     }
 }

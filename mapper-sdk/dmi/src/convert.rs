@@ -43,7 +43,7 @@ use crate::headers;
 /// Who reads a message: decides how numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// One of ours: numbers keep all their bits.
+    /// One of ours: numbers keep all their bits, and a report may use the members that are ours alone.
     Edgetwin,
     /// A mapper made with KubeEdge's framework, or anything unknown. That framework passes over `DoubleValue`
     /// without a word, so a fraction becomes a `FloatValue`, as a real EdgeCore would send it.
@@ -51,10 +51,12 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// From the value of the request header [`headers::CAPABILITIES`], if it came.
+    /// From the value of the request header [`headers::CAPABILITIES`], if it came. Whoever lacks a word of those that
+    /// say how a report is written would lose what it does not know, so it gets what KubeEdge would get.
     pub fn from_capabilities(capabilities: Option<&str>) -> Self {
+        let needed = [headers::ACK, headers::QUALITY, headers::REPORTS];
         match capabilities {
-            Some(words) if headers::lists(words, headers::QUALITY) => Self::Edgetwin,
+            Some(words) if needed.iter().all(|word| headers::lists(words, word)) => Self::Edgetwin,
             _ => Self::KubeEdge,
         }
     }

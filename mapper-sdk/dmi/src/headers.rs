@@ -18,8 +18,10 @@ pub const ACK: &str = "ack";
 pub const QUALITY: &str = "quality";
 /// Capability: leases.
 pub const CAPABILITY_LEASE: &str = "lease";
+/// Capability: the members of our own in `proto/dmi.proto`: further devices in one report, and times as numbers.
+pub const REPORTS: &str = "reports";
 /// Every capability of this release, as the value of [`CAPABILITIES`].
-pub const OUR_CAPABILITIES: &str = "ack,quality,lease";
+pub const OUR_CAPABILITIES: &str = "ack,quality,lease,reports";
 
 /// Whether a list of capabilities holds `word`.
 pub fn lists(capabilities: &str, word: &str) -> bool {

@@ -1,8 +1,8 @@
 //! DMI v1beta1: the gRPC contract between mappers and the agent, over Unix sockets.
 //!
 //! Both ends may be somebody else's: KubeEdge's mappers call our agent, KubeEdge's EdgeCore calls our mappers. So
-//! [`proto`] has exactly their messages; what is ours beyond them rides in metadata maps ([`convert::words`]) and
-//! request headers ([`headers`]), which they pass over.
+//! [`proto`] has their messages; what is ours beyond them rides in metadata maps ([`convert::words`]), request headers
+//! ([`headers`]) and two members with numbers from 1000, which go only to peers that say that they know them.
 //!
 //! - [`convert`] turns messages into the vocabulary of `device-model` and back. Protobuf types go no further.
 //! - [`serve`] binds a socket and answers on it; [`connect`] calls.

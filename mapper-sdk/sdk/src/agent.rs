@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dmi::convert::{EncodedReport, Peer, Registered};
+use dmi::headers;
 use dmi::proto::{
     DeviceManagerServiceClient, MapperInfo, MapperRegisterRequest, ReportDeviceStatesRequest,
 };
-use dmi::{MESSAGE_LIMIT, headers};
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
@@ -83,7 +83,6 @@ impl Agent {
 
     fn client(&self) -> DeviceManagerServiceClient<Channel> {
         DeviceManagerServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// Registers, and asks for all models and devices.
@@ -163,7 +162,8 @@ impl Registration {
         Self {
             number,
             peer,
-            // Our agent is registered with anew only when it forgot the lease.
+            // Our agent is registered with anew when it forgot the lease, or when a model changed. The first it does not
+            // say, so it is told everything in either case.
             fresh: new_process || peer == Peer::Edgetwin,
             lease: metadata.get(headers::LEASE).cloned(),
             ttl: word(headers::LEASE_TTL_MS)

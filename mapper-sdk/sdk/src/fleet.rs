@@ -146,7 +146,12 @@ impl<D: Driver> Fleet<D> {
     async fn registered(&mut self, answer: Registered, fresh: bool) {
         let (models, devices) = answer.into_parts();
         for model in models {
-            self.catalogue.put_model(model);
+            match model {
+                Ok(model) => {
+                    self.catalogue.put_model(model);
+                }
+                Err(problem) => error!(%problem, "model not readable"),
+            }
         }
         let mut stay = BTreeSet::new();
         let mut nameless = false;
@@ -186,16 +191,21 @@ impl<D: Driver> Fleet<D> {
     /// Takes a device of a registration.
     async fn take(&mut self, instance: &DeviceInstance) {
         let (namespace, name) = (&instance.metadata.namespace, &instance.metadata.name);
-        match self.put(instance, Origin::Registration).await {
-            Ok(()) => {}
-            Err(Refused::NoModel(model)) => {
-                error!(namespace, name, model, "the agent sent no such model; device not served");
-            }
-            Err(Refused::Invalid(problems)) => {
-                error!(namespace, name, %problems, "device not usable as described");
-                self.show_unusable(instance, &problems).await;
-            }
-        }
+        let problems = match self.put(instance, Origin::Registration).await {
+            Ok(()) => return,
+            Err(Refused::Invalid(problems)) => problems,
+            Err(Refused::NoModel(model)) => Problems {
+                object: format!("Device {namespace}/{name}"),
+                problems: vec![Problem::new(
+                    "spec.deviceModelRef.name",
+                    model,
+                    "the agent sent no such model, or none that can be read",
+                    "load the model at the agent",
+                )],
+            },
+        };
+        error!(namespace, name, %problems, "device not usable as described");
+        self.show_unusable(instance, &problems).await;
     }
 
     /// Takes a description of a device.
@@ -215,15 +225,21 @@ impl<D: Driver> Fleet<D> {
             let problems = problems.clone();
             return Err(Refused::Invalid(Problems { object: format!("Device {id}"), problems }));
         }
-        let seat = known.map_or_else(
-            || {
-                self.seats += 1;
-                Seat(self.seats)
-            },
-            |entry| entry.seat,
-        );
-        self.send(Report::Device(seat, device.clone())).await;
         let before = self.entries.remove(&id);
+        let mut stays = before.as_ref().map(|entry| entry.seat);
+        let mut moved = false;
+        if let (Some(Entry { seat, place: Some((from, _)), .. }), Ok((to, _))) = (&before, &address)
+            && from != to
+        {
+            info!(device = %id, %from, %to, "device moves");
+            self.lines.leave(from, *seat).await;
+            self.left(&id, from);
+            // Its old wire may be busy with it for a while. What that says then is of nobody.
+            self.send(Report::Gone(*seat)).await;
+            (stays, moved) = (None, true);
+        }
+        let seat = stays.unwrap_or_else(|| self.next_seat());
+        self.send(Report::Device(seat, device.clone())).await;
         let (place, problem) = match address {
             Ok(place) => (Some(place), None),
             Err(problems) => {
@@ -236,7 +252,9 @@ impl<D: Driver> Fleet<D> {
             }
         };
         if let Some((endpoint, unit)) = &place {
-            self.seat(seat, &device, (endpoint, unit), before.as_ref(), origin).await;
+            let member = Member::new(&*self.driver, seat, device.clone(), unit.clone());
+            let command = Command::Join { member: Box::new(member), origin, doubtful: moved };
+            self.lines.join(endpoint, command, seat).await;
         }
         self.entries.insert(id, Entry { seat, device, place, problem });
         Ok(())
@@ -254,28 +272,6 @@ impl<D: Driver> Fleet<D> {
         if let Some((endpoint, _)) = place {
             self.lines.tell(&endpoint, Command::Desire(seat, device)).await;
         }
-    }
-
-    /// Tells the device's wire what changed, and only that.
-    async fn seat(
-        &mut self,
-        seat: Seat,
-        device: &Arc<Device>,
-        (endpoint, unit): (&D::Endpoint, &D::Unit),
-        before: Option<&Entry<D>>,
-        origin: Origin,
-    ) {
-        let old = before.and_then(|entry| entry.place.as_ref());
-        if let Some((old, _)) = old
-            && old != endpoint
-        {
-            info!(device = %device.id, from = %old, to = %endpoint, "device moves");
-            self.lines.leave(old, seat).await;
-            self.left(&device.id, old);
-        }
-        let doubtful = old.is_some();
-        let member = Box::new(Member::new(&*self.driver, seat, device.clone(), unit.clone()));
-        self.lines.join(endpoint, Command::Join { member, origin, doubtful }, seat).await;
     }
 
     async fn remove(&mut self, id: &DeviceId) -> bool {
@@ -313,6 +309,11 @@ impl<D: Driver> Fleet<D> {
         }
     }
 
+    const fn next_seat(&mut self) -> Seat {
+        self.seats += 1;
+        Seat(self.seats)
+    }
+
     fn left(&self, device: &DeviceId, endpoint: &D::Endpoint) {
         if let Err(problem) = sheltered(device, || self.driver.left(device, endpoint)) {
             error!(%device, %problem, "device left");
@@ -325,8 +326,7 @@ impl<D: Driver> Fleet<D> {
         if self.entries.contains_key(&id) {
             return;
         }
-        self.seats += 1;
-        let seat = Seat(self.seats);
+        let seat = self.next_seat();
         let device = Arc::new(catalogue::bare(id.clone(), &instance.spec.protocol.protocol_name));
         self.send(Report::Device(seat, device.clone())).await;
         let problem = Some(one_line(&problems.problems));

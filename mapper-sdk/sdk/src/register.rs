@@ -110,7 +110,10 @@ impl Registrar {
                     // The reporter is gone: the mapper stops.
                     Err(_) => std::future::pending().await,
                 },
-                () = self.wanting.notified() => return,
+                () = self.wanting.notified() => {
+                    info!("a model changed, or is missing; registering again brings it");
+                    return;
+                }
                 () = sleep(LOOK) => {}
             }
             let seen = Process::of(&self.socket);
@@ -130,9 +133,13 @@ impl Registrar {
                         warn!(code = ?status.code(), message = status.message(), "lease not renewed");
                         return;
                     }
-                    Err(Trouble::Away(_)) => {
+                    Err(Trouble::Away(status)) => {
                         failures += 1;
                         if failures > 1 {
+                            warn!(
+                                code = ?status.code(), message = status.message(),
+                                "lease not renewed; registering again"
+                            );
                             return;
                         }
                     }

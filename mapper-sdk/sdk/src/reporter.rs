@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::agent::{Agent, Link, Registration, Trouble};
 use crate::budget::Budget;
@@ -259,7 +259,10 @@ impl Reporter {
             (Err(Trouble::Away(status)), _) => {
                 self.metrics.pushed_back.increment();
                 if self.registration.as_ref().is_some_and(|held| held.number == registration) {
-                    debug!(code = ?status.code(), message = status.message(), "agent away");
+                    warn!(
+                        code = ?status.code(), message = status.message(),
+                        "the agent takes no reports; registering again"
+                    );
                     self.registration = None;
                     self.again.send_replace(registration);
                 }

@@ -444,15 +444,7 @@ impl Current {
         self.tell(code, detail, acks);
     }
 
-    /// Whether `seen` is what is wanted: within the tolerance, or, for floats without one, within what scaling
-    /// to a register and back may cost.
     fn shown(&self, seen: &Value, options: &PropertyOptions) -> bool {
-        let wanted = &self.wanted.value;
-        let rounding = match wanted {
-            Value::Float(number) => Some(f64::from(number.abs()) * 1e-6),
-            Value::Double(number) => Some(number.abs() * 1e-9),
-            _ => None,
-        };
-        seen.within(wanted, options.tolerance.or(rounding))
+        seen.within(&self.wanted.value, options.tolerance)
     }
 }

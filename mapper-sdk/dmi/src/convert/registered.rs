@@ -36,19 +36,14 @@ impl Registered {
         self.devices.is_empty()
     }
 
-    /// Takes the models and the devices, each read when it is asked for. A model that is no message is left out: its
-    /// devices will say that they miss it.
+    /// Takes the models and the devices, each read when it is asked for.
     pub fn into_parts(
         self,
     ) -> (
-        impl Iterator<Item = DeviceModel> + Send + use<>,
+        impl Iterator<Item = Result<DeviceModel, Problem>> + Send + use<>,
         impl Iterator<Item = Result<DeviceInstance, Unreadable>> + Send + use<>,
     ) {
-        let models = self
-            .models
-            .into_iter()
-            .filter_map(|octets| proto::DeviceModel::decode(octets).ok().map(model_from_proto));
-        (models, self.devices.into_iter().map(read))
+        (self.models.into_iter().map(read_model), self.devices.into_iter().map(read))
     }
 }
 
@@ -60,15 +55,20 @@ impl From<proto::MapperRegisterResponse> for Registered {
     }
 }
 
+fn read_model(octets: Bytes) -> Result<DeviceModel, Problem> {
+    let model = proto::DeviceModel::decode(octets);
+    model.map(model_from_proto).map_err(|error| not_a("modelList", "model", &error))
+}
+
+fn not_a(field: &str, what: &str, error: &prost::DecodeError) -> Problem {
+    let message = format!("not a {what}: {error}");
+    Problem::new(field, "", message, "use an agent that speaks DMI v1beta1")
+}
+
 fn read(octets: Bytes) -> Result<DeviceInstance, Unreadable> {
     let device = proto::Device::decode(octets).map_err(|error| Unreadable {
         id: None,
-        problems: vec![Problem::new(
-            "deviceList",
-            "",
-            format!("not a device: {error}"),
-            "use an agent that speaks DMI v1beta1",
-        )],
+        problems: vec![not_a("deviceList", "device", &error)],
     })?;
     let id = device_id(&device.namespace, &device.name).ok();
     instance_from_proto(device).map_err(|problems| Unreadable { id, problems })

@@ -313,3 +313,12 @@ fn anomaly_detection_reaches_the_mapper_as_it_stood() {
     let message = device_to_proto(&device, |_| None, Peer::KubeEdge).unwrap();
     assert_eq!(received(&model, &message).properties[0].push_method, Some(push));
 }
+
+#[test]
+fn only_a_peer_that_knows_every_member_of_ours_gets_them() {
+    assert_eq!(Peer::from_capabilities(Some(headers::OUR_CAPABILITIES)), Peer::Edgetwin);
+    assert_eq!(Peer::from_capabilities(Some("reports, later, quality, ack")), Peer::Edgetwin);
+    for words in [None, Some(""), Some("ack,quality,lease"), Some("reports")] {
+        assert_eq!(Peer::from_capabilities(words), Peer::KubeEdge, "{words:?}");
+    }
+}

@@ -21,6 +21,8 @@ const COMMANDS: usize = 64;
 struct Line<D: Driver> {
     commands: mpsc::Sender<Command<D>>,
     seats: BTreeSet<Seat>,
+    /// Cancelled when the task has ended.
+    ended: CancellationToken,
 }
 
 pub(super) struct Lines<D: Driver> {
@@ -32,6 +34,8 @@ pub(super) struct Lines<D: Driver> {
     lines: HashMap<D::Endpoint, Line<D>>,
     tasks: JoinSet<()>,
     owners: HashMap<Id, D::Endpoint>,
+    /// Wires that were given up, and whose tasks may still finish a transaction.
+    ending: HashMap<D::Endpoint, CancellationToken>,
     started: u32,
     /// How often each wire's task ended by itself.
     falls: HashMap<D::Endpoint, u32>,
@@ -54,6 +58,7 @@ impl<D: Driver> Lines<D> {
             lines: HashMap::new(),
             tasks: JoinSet::new(),
             owners: HashMap::new(),
+            ending: HashMap::new(),
             started: 0,
             falls: HashMap::new(),
         }
@@ -80,7 +85,9 @@ impl<D: Driver> Lines<D> {
         line.seats.remove(&seat);
         if line.seats.is_empty() {
             // Without commands to come, the task ends.
-            self.lines.remove(endpoint);
+            if let Some(line) = self.lines.remove(endpoint) {
+                self.ending.insert(endpoint.clone(), line.ended);
+            }
         }
     }
 
@@ -108,6 +115,9 @@ impl<D: Driver> Lines<D> {
                 Some(Err(error)) => (error.id(), error.is_panic()),
             };
             let Some(endpoint) = self.owners.remove(&id) else { continue };
+            if self.ending.get(&endpoint).is_some_and(CancellationToken::is_cancelled) {
+                self.ending.remove(&endpoint);
+            }
             // A line that was given up, or given up and begun again: its task ended as it should.
             if self.lines.get(&endpoint).is_none_or(|line| !line.commands.is_closed()) {
                 continue;
@@ -146,13 +156,22 @@ impl<D: Driver> Lines<D> {
         );
         let wait = self.falls.get(&endpoint).map(|falls| self.limits.reconnect.delay(*falls));
         let cancel = self.cancel.child_token();
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let before = self.ending.remove(&endpoint);
         let handle = self.tasks.spawn(async move {
+            // Also when the task panics.
+            let _guard = guard;
+            // Two tasks on one wire would talk at once; a serial line would be refused to the second one.
+            if let Some(before) = before {
+                before.cancelled().await;
+            }
             if let Some(wait) = wait {
                 tokio::time::sleep(wait).await;
             }
             task.run(cancel).await;
         });
         self.owners.insert(handle.id(), endpoint.clone());
-        self.lines.insert(endpoint, Line { commands: sender, seats: BTreeSet::new() });
+        self.lines.insert(endpoint, Line { commands: sender, seats: BTreeSet::new(), ended });
     }
 }

@@ -111,11 +111,13 @@ impl World {
                 Report::Gone(seat) => {
                     self.names.remove(&seat);
                 }
+                // As the outbox: what is said of nobody is not heard.
                 Report::State(seat, health) => {
-                    self.states.push((self.names[&seat].clone(), health.state));
+                    let Some(name) = self.names.get(&seat) else { continue };
+                    self.states.push((name.clone(), health.state));
                 }
                 Report::Batch(batch) => {
-                    let name = &self.names[&batch.seat.unwrap()];
+                    let Some(name) = self.names.get(&batch.seat.unwrap()) else { continue };
                     let now = Instant::now();
                     let readings = batch.readings.into_iter();
                     self.said.extend(readings.map(|(_, reading)| (now, name.clone(), reading)));
@@ -282,5 +284,59 @@ async fn a_driver_is_asked_for_a_place_when_a_device_is_described_and_told_when_
     let events: Vec<_> = world.fake.events().into_iter().filter(left).collect();
     let expected = ["a", "b"].map(|line| Event::Left("pump".into(), line.into()));
     assert_eq!(events, expected);
+    world.stop().await;
+}
+
+/// Waits until a device on line `a` is asked, which does not answer for five seconds.
+async fn asked_in_vain(world: &mut World, text: &str) {
+    world.fake.plant().patience = Duration::from_secs(5);
+    world.put(text).await.unwrap();
+    world.seconds(2).await;
+    world.fake.plant().silent.insert(1);
+    world.seconds(2).await;
+    assert!(matches!(world.fake.events().last(), Some(Event::Read(1, _))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wire_that_is_given_up_and_taken_again_is_opened_when_the_old_session_ended() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 5);
+    let pump = manifests("pump", "a", 1, &[("p", "", "")]);
+    asked_in_vain(&mut world, &pump).await;
+    assert!(world.remove("pump").await);
+    world.put(&pump).await.unwrap();
+    world.fake.plant().silent.clear();
+    world.said.clear();
+    world.seconds(10).await;
+    let lives = |event: &Event| matches!(event, Event::Connect(_) | Event::Close);
+    let events: Vec<_> = world.fake.events().into_iter().filter(lives).collect();
+    let connect = Event::Connect("a".into());
+    assert_eq!(events, [connect.clone(), Event::Close, connect]);
+    assert!(world.times("pump").len() >= 5, "it is served again");
+    // And once more, now that nothing of it is left.
+    assert!(world.remove("pump").await);
+    world.seconds(1).await;
+    world.put(&pump).await.unwrap();
+    world.said.clear();
+    world.seconds(5).await;
+    assert!(world.times("pump").len() >= 4);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_old_wire_says_of_a_device_that_moved_is_not_heard() {
+    let mut world = World::new();
+    let pump = |line: &str, unit: u8| manifests("pump", line, unit, &[("p", "", "")]);
+    for unit in [1, 2] {
+        world.fake.set(unit, "p", 5);
+    }
+    asked_in_vain(&mut world, &pump("a", 1)).await;
+    world.states.clear();
+    world.said.clear();
+    world.put(&pump("b", 2)).await.unwrap();
+    world.seconds(10).await;
+    let states: Vec<_> = world.states.iter().map(|(_, state)| *state).collect();
+    assert_eq!(states, [DeviceState::Online]);
+    assert!(world.said.iter().all(|(_, _, reading)| reading.quality == Quality::Good));
     world.stop().await;
 }

@@ -294,12 +294,7 @@ fn expect_read(property: &Property, wanted: &Value, result: &ReadResult) {
 }
 
 fn expect(property: &Property, wanted: &Value, found: &Value, place: &str) {
-    let tolerance = match wanted {
-        Value::Float(number) => Some(f64::from(number.abs()) * 1e-6),
-        Value::Double(number) => Some(number.abs() * 1e-9),
-        _ => None,
-    };
-    let same = found.within(wanted, tolerance.or(property.options.tolerance));
+    let same = found.within(wanted, property.options.tolerance);
     assert!(same, "{}: {found} {place}, where {wanted} was expected", property.name);
 }
 
