@@ -2,7 +2,8 @@
 //!
 //! Both ends may be somebody else's: KubeEdge's mappers call our agent, KubeEdge's EdgeCore calls our mappers. So
 //! [`proto`] has their messages; what is ours beyond them rides in metadata maps ([`convert::words`]), request headers
-//! ([`headers`]) and two members with numbers from 1000, which go only to peers that say that they know them.
+//! ([`headers`]) and a few members with numbers from 1000, which go only to peers that say that they know them, or
+//! may be lost without harm.
 //!
 //! - [`convert`] turns messages into the vocabulary of `device-model` and back. Protobuf types go no further.
 //! - [`serve`] binds a socket and answers on it; [`connect`] calls.
