@@ -42,6 +42,7 @@ fn description(device: &DeviceView, now: Timestamp) -> String {
     let state = format!("{} since {since} ({})", device.state, age(now.since(since)));
     line(&mut text, 0, "State", &state);
     line(&mut text, 0, "Reason", device.state_reason.as_deref().unwrap_or_default());
+    line(&mut text, 0, "Problem", device.problem.as_deref().unwrap_or_default());
     line(&mut text, 0, "Model", &device.model);
     line(&mut text, 0, "Protocol", &device.protocol);
     line(&mut text, 0, "Mapper", device.mapper.as_deref().unwrap_or("none has it now"));

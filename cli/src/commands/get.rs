@@ -51,7 +51,7 @@ fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
     let mut heads =
         vec!["DEVICE", "STATE", "PROTOCOL", "MODEL", "MAPPER", "PROPERTIES", "IN SYNC", "AGE"];
     // Where all is well there is nothing to give reasons for.
-    let reasons = devices.iter().any(|device| device.state_reason.is_some());
+    let reasons = devices.iter().any(|device| reason(device).is_some());
     if reasons {
         heads.push("REASON");
     }
@@ -72,11 +72,16 @@ fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
             newest.map_or_else(|| faint("never"), |at| age(now.since(at)).into()),
         ];
         if reasons {
-            cells.push(device.state_reason.as_deref().unwrap_or_default().into());
+            cells.push(reason(device).unwrap_or_default().into());
         }
         add(&mut rows, cells);
     }
     text(&rows)
+}
+
+/// What is not as it should be with a device: its description, before its state.
+fn reason(device: &DeviceView) -> Option<&str> {
+    device.problem.as_deref().or(device.state_reason.as_deref())
 }
 
 /// One row for each property of `device`.

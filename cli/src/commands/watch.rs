@@ -115,6 +115,10 @@ pub(crate) fn line(event: &Event, units: &Units) -> String {
             Some(reason) => format!("is {}: {reason}", event.state),
             None => format!("is {}", event.state),
         },
+        EventKind::Problem => match &event.reason {
+            Some(problem) => format!("refused by its mapper: {problem}"),
+            None => "taken by its mapper".to_owned(),
+        },
         EventKind::Added => "added or changed".to_owned(),
         EventKind::Removed => "removed".to_owned(),
     };

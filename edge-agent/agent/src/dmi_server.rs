@@ -105,7 +105,10 @@ impl DmiServer {
                         continue;
                     }
                 }
-                told.devices.insert(device.id.clone(), ToldDevice::of(twin));
+                // Of one that was refused the answer to a call of its own says what has become of it.
+                if twin.condition().problem.is_none() {
+                    told.devices.insert(device.id.clone(), ToldDevice::of(twin));
+                }
                 let model_id = (device.id.namespace().to_owned(), device.model.clone());
                 if let Some(model) = self.catalogue.model_of(device)
                     && told.models.insert(model_id, model.clone()).is_none()
@@ -219,8 +222,13 @@ impl DmiServer {
         request: Request<ReportDeviceStatesRequest>,
     ) -> Result<Response<ReportDeviceStatesResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let ReportDeviceStatesRequest { device_name, device_namespace, state: word, reason } =
-            request;
+        let ReportDeviceStatesRequest {
+            device_name,
+            device_namespace,
+            state: word,
+            reason,
+            problem,
+        } = request;
         let id = convert::device_id(&device_namespace, &device_name)
             .map_err(|problem| invalid(&problem))?;
         self.admit(&metadata, &id)?;
@@ -231,9 +239,17 @@ impl DmiServer {
             ))
         })?;
         let origin = if self.bus { Origin::State { word } } else { Origin::Unasked };
-        let mut report = Report::of(id).with_state(state);
+        let mut report = Report::of(id.clone()).with_state(state);
         report.reason = refuse::in_short(&reason);
-        self.apply(Command::Report(report), origin).await?;
+        let mut commands = vec![(Command::Report(report), origin)];
+        if let Some(problem) = problem {
+            let problem = refuse::in_short(&problem);
+            commands.push((Command::Judge { device: id, problem }, Origin::Unasked));
+        }
+        let answers = self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(e))?;
+        for answer in answers {
+            answer.map_err(|rejected| refuse::status(&rejected))?;
+        }
         Ok(Response::new(ReportDeviceStatesResponse {}))
     }
 

@@ -136,8 +136,11 @@ pub(crate) fn events(
         ChangeKind::Updated => None,
     };
     let gone = change.kind == ChangeKind::Removed;
-    let state = change.condition.is_some().then_some(EventKind::State).filter(|_| !gone);
-    let whole = whole.into_iter().chain(state).map(|kind| (kind, None));
+    let condition = change.condition.as_ref().filter(|_| !gone);
+    let state = condition.filter(|(old, new)| (old.state, &old.reason) != (new.state, &new.reason));
+    let problem = condition.filter(|(old, new)| old.problem != new.problem);
+    let condition = [state.map(|_| EventKind::State), problem.map(|_| EventKind::Problem)];
+    let whole = whole.into_iter().chain(condition.into_iter().flatten()).map(|kind| (kind, None));
     let properties = change.properties.iter().filter(move |_| !gone).flat_map(|property| {
         let kinds = [
             (property.desired_changed(), EventKind::Desired),

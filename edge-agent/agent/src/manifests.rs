@@ -39,6 +39,13 @@ impl Faults {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What is wrong in what the folder says of a device.
+    pub(crate) fn of_device(&self, id: &DeviceId) -> Option<String> {
+        let faults = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let of_it = |fault: &&Fault| fault.device.as_ref() == Some(id);
+        faults.iter().find(of_it).map(|fault| fault.message.clone())
+    }
+
     fn replace(&self, faults: Vec<Fault>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = faults;
     }

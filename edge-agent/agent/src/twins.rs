@@ -42,6 +42,8 @@ pub(crate) struct Twins {
 pub(crate) struct Counts {
     pub(crate) devices: usize,
     pub(crate) online: usize,
+    /// Devices whose description their mapper refuses.
+    pub(crate) refused: usize,
     /// Desired values without a final acknowledgement.
     pub(crate) unsettled: usize,
     /// What the rules did, dropped and refused since the start.
@@ -203,9 +205,14 @@ impl Twins {
         self.read(|core| core.parked().cloned().collect()).await
     }
 
-    /// Numbers the lives of the store.
-    pub(crate) async fn epoch(&self) -> Result<u64, Unavailable> {
-        self.read(Core::epoch).await
+    /// Devices whose description their mapper refuses, by name, and why.
+    pub(crate) async fn problems(&self) -> Result<Vec<(DeviceId, Arc<str>)>, Unavailable> {
+        let problem =
+            |twin: &Twin| Some((twin.device().id.clone(), twin.condition().problem.clone()?));
+        let mut problems =
+            self.read(move |core| core.iter().filter_map(problem).collect::<Vec<_>>()).await?;
+        problems.sort();
+        Ok(problems)
     }
 
     /// How many of what there are.
@@ -214,9 +221,11 @@ impl Twins {
             let online = core.iter().filter(|twin| twin.state() == DeviceState::Online).count();
             let open =
                 |twin: &Twin| twin.properties().filter(|(_, state)| !state.settled()).count();
+            let refused = |twin: &&Twin| twin.condition().problem.is_some();
             Counts {
                 devices: core.iter().len(),
                 online,
+                refused: core.iter().filter(refused).count(),
                 unsettled: core.iter().map(open).sum(),
                 rules: core.counters(),
             }
@@ -388,6 +397,7 @@ fn device_of(command: &Command) -> Option<DeviceId> {
         Command::Report(report) => Some(report.device.clone()),
         Command::Desire(desire) => Some(desire.device.clone()),
         Command::Update(update) => Some(update.device.clone()),
+        Command::Judge { device, .. } => Some(device.clone()),
         Command::Lose { .. } | Command::Tick => None,
     }
 }
@@ -445,6 +455,6 @@ mod tests {
         let asked = twins.read(|_| -> () { panic!("out of {}", "luck") }).await;
         assert_eq!(asked, Err(Unavailable::Stopped));
         assert_eq!(owner.fault().await, "panicked: out of luck");
-        assert_eq!(twins.epoch().await, Err(Unavailable::Stopped));
+        assert_eq!(twins.read(Core::epoch).await, Err(Unavailable::Stopped));
     }
 }

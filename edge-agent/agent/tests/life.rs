@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use edge_agent::api::view::DeviceView;
+use edge_agent::api::view::{DeviceView, Event, EventKind};
 use world::mapper::{FakeMapper, Heard};
 use world::{World, device, eventually};
 
@@ -175,4 +175,59 @@ async fn a_second_agent_is_refused_and_a_dead_ones_sockets_are_taken() {
     let error = edge_agent::Agent::bind(world.config.clone()).await.unwrap_err();
     assert!(error.to_string().contains("another"), "{error}");
     drop(world);
+}
+
+#[tokio::test]
+async fn a_description_that_the_mapper_refuses_is_shown_until_it_is_mended() {
+    let mut world = World::with(&[("pump", "1"), ("fan", "1")]).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let (_stream, mut events) = world.events("").await;
+    let wrong = "spec.protocol.configData.port = \"70000\": out of range";
+    *mapper.refusal.lock().unwrap() = Some(wrong.into());
+    world.write("pump.yaml", &device("pump", "1").replace("port: 1", "port: 70000"));
+    let pump = world.until("pump", |pump| pump.problem.is_some()).await;
+    assert_eq!(pump.problem.as_deref(), Some(wrong));
+    assert_eq!(world.device("fan").await.unwrap().problem, None);
+    let problem = async |events: &mut tokio::sync::mpsc::Receiver<Event>| loop {
+        let event = events.recv().await.unwrap();
+        if event.kind == EventKind::Problem {
+            return (event.device.to_string(), event.reason);
+        }
+    };
+    assert_eq!(problem(&mut events).await, ("demo/pump".into(), Some(wrong.into())));
+    let ready = async |world: &World| {
+        let (status, body) = world.request(hyper::Method::GET, "/readyz", "").await;
+        assert_eq!(status, 200);
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+    };
+    let degraded = ready(&world).await;
+    assert_eq!(degraded["status"], "degraded");
+    assert_eq!(degraded["problems"][0]["device"], "demo/pump");
+    assert_eq!(degraded["problems"][0]["message"], wrong);
+
+    // It outlives the agent, and the mapper is asked again.
+    world.restart().await;
+    assert_eq!(world.device("pump").await.unwrap().problem.as_deref(), Some(wrong));
+    while mapper.heard.try_recv().is_ok() {}
+    mapper.register().await.unwrap();
+    assert!(matches!(mapper.hear().await, Heard::Registered(name, _) if name == "pump"));
+
+    *mapper.refusal.lock().unwrap() = None;
+    let (_stream, mut events) = world.events("").await;
+    world.write("pump.yaml", &device("pump", "1"));
+    world.until("pump", |pump| pump.problem.is_none()).await;
+    assert_eq!(problem(&mut events).await, ("demo/pump".into(), None));
+    assert_eq!(ready(&world).await["status"], "ready");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_agent_itself_refuses_of_a_device_is_shown_with_it() {
+    let world = World::with(&[("pump", "1")]).await;
+    world.until("pump", |_| true).await;
+    world.write("pump.yaml", &device("pump", "fast"));
+    let pump = world.until("pump", |pump| pump.problem.is_some()).await;
+    assert!(pump.problem.unwrap().contains("fast"));
+    world.write("pump.yaml", &device("pump", "2"));
+    world.until("pump", |pump| pump.problem.is_none()).await;
 }

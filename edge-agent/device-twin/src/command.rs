@@ -29,6 +29,13 @@ pub enum Command {
         /// Why nobody can tell, in a few words for a person.
         reason: Arc<str>,
     },
+    /// What its mapper makes of a device's description.
+    Judge {
+        /// Which.
+        device: DeviceId,
+        /// What is wrong, with field, value and remedy; `None`: nothing, the description is in force.
+        problem: Option<Arc<str>>,
+    },
     /// Time passed: what expired expires, what is stale becomes so, what waits to be synced is synced.
     Tick,
 }

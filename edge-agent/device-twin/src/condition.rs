@@ -13,12 +13,15 @@ pub struct Condition {
     pub since: Timestamp,
     /// Why it is so, in a few words for a person; `None`: nobody said.
     pub reason: Option<Arc<str>>,
+    /// What its mapper finds wrong with its description, of which the one before is in force then, if there was one;
+    /// `None`: nothing (rule R28).
+    pub problem: Option<Arc<str>>,
 }
 
 impl Condition {
     /// The condition of a device that nobody has spoken of.
     pub(crate) fn unheard_of(since: Timestamp) -> Self {
         let reason = Some("nothing was heard of it yet".into());
-        Self { state: DeviceState::Unknown, since, reason }
+        Self { state: DeviceState::Unknown, since, reason, problem: None }
     }
 }

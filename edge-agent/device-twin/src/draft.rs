@@ -79,10 +79,22 @@ impl<'a> Draft<'a> {
         let moved = state != known.state;
         if moved || reason.is_some() && reason != known.reason {
             let since = if moved { now } else { known.since };
-            let former =
-                std::mem::replace(&mut self.twin.condition, Condition { state, since, reason });
-            self.condition_before.get_or_insert(former);
+            let problem = known.problem.clone();
+            self.set_condition(Condition { state, since, reason, problem });
         }
+    }
+
+    /// The mapper refuses the device's description, or no longer does.
+    pub(crate) fn set_problem(&mut self, problem: Option<Arc<str>>) {
+        let known = &self.twin.condition;
+        if problem != known.problem {
+            self.set_condition(Condition { problem, ..known.clone() });
+        }
+    }
+
+    fn set_condition(&mut self, condition: Condition) {
+        let former = std::mem::replace(&mut self.twin.condition, condition);
+        self.condition_before.get_or_insert(former);
     }
 
     /// Something happens to this twin at `time`: look at it then at the latest.

@@ -188,6 +188,13 @@ impl Twin {
         }
     }
 
+    /// What the mapper makes of the description.
+    pub(crate) fn judged(&mut self, problem: Option<Arc<str>>) -> Result<Option<Change>, Rejected> {
+        let mut draft = Draft::of(self)?;
+        draft.set_problem(problem);
+        Ok(draft.finish())
+    }
+
     /// The mapper is gone: nobody can tell the state. Values go stale in their own time.
     pub(crate) fn lose(&mut self, reason: &Arc<str>, now: Timestamp) -> Option<Change> {
         if self.state() == DeviceState::Unknown {

@@ -206,6 +206,7 @@ impl<S: Store> Twins<S> {
             Command::Load(device) => self.load(device, batch, now),
             Command::Remove(id) => self.remove(&id, batch, now),
             Command::Lose { devices, reason } => Ok(self.lose(&devices, &reason, batch, now)),
+            Command::Judge { device, problem } => self.judge(&device, problem, batch),
             Command::Tick => Ok(self.tick(batch, now)),
         };
         let (result, changes) = match done {
@@ -358,6 +359,13 @@ impl<S: Store> Twins<S> {
         };
         self.bury(tombstone, batch);
         Ok((Answer { rev, ..Answer::default() }, change.into_iter().collect()))
+    }
+
+    fn judge(&mut self, device: &DeviceId, problem: Option<Arc<str>>, batch: &mut Batch) -> Done {
+        let Some(twin) = self.twins.get_mut(device) else { return Err(unknown(device)) };
+        batch.touch(twin);
+        let change = twin.judged(problem)?;
+        Ok((Answer { rev: twin.rev, ..Answer::default() }, change.into_iter().collect()))
     }
 
     fn lose(

@@ -121,9 +121,6 @@ impl<D: Driver> Fleet<D> {
             Order::Registered { answer, fresh } => self.registered(answer, fresh).await,
             Order::Put(instance, answer) => {
                 let result = self.put(&instance, Origin::Update).await;
-                if let Err(Refused::Invalid(problems)) = &result {
-                    warn!(%problems, "description refused; the one before stays in force");
-                }
                 // Whoever asked may have given up waiting.
                 let _ = answer.send(result);
             }
@@ -191,29 +188,63 @@ impl<D: Driver> Fleet<D> {
     /// Takes a device of a registration.
     async fn take(&mut self, instance: &DeviceInstance) {
         let (namespace, name) = (&instance.metadata.namespace, &instance.metadata.name);
-        let problems = match self.put(instance, Origin::Registration).await {
-            Ok(()) => return,
-            Err(Refused::Invalid(problems)) => problems,
-            Err(Refused::NoModel(model)) => Problems {
-                object: format!("Device {namespace}/{name}"),
-                problems: vec![Problem::new(
-                    "spec.deviceModelRef.name",
-                    model,
-                    "the agent sent no such model, or none that can be read",
-                    "load the model at the agent",
-                )],
-            },
-        };
-        error!(namespace, name, %problems, "device not usable as described");
-        self.show_unusable(instance, &problems).await;
+        if let Err(Refused::NoModel(model)) = self.put(instance, Origin::Registration).await {
+            let problem = Problem::new(
+                "spec.deviceModelRef.name",
+                model,
+                "the agent sent no such model, or none that can be read",
+                "load the model at the agent",
+            );
+            let object = format!("Device {namespace}/{name}");
+            let problems = Problems { object, problems: vec![problem] };
+            self.show(instance, Some(problems.to_string().into())).await;
+        }
     }
 
-    /// Takes a description of a device.
+    /// Takes a description of a device. One that is refused is told to the agent as the device's problem; a device that
+    /// never had a good one is shown as unhealthy.
     async fn put(&mut self, instance: &DeviceInstance, origin: Origin) -> Result<(), Refused> {
+        let result = self.describe(instance, origin).await;
+        match &result {
+            Ok(()) => self.show(instance, None).await,
+            Err(Refused::Invalid(problems)) => {
+                self.show(instance, Some(problems.to_string().into())).await;
+            }
+            // Whoever brings the device brings the model, too.
+            Err(Refused::NoModel(_)) => {}
+        }
+        result
+    }
+
+    /// Tells the agent what is wrong with the description of a device, or that nothing is any more.
+    async fn show(&mut self, instance: &DeviceInstance, problem: Option<Arc<str>>) {
+        let Ok(id) = instance.metadata.id() else { return };
+        if problem.is_some() && !self.entries.contains_key(&id) {
+            self.seat_unusable(&id, instance).await;
+        }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.problem == problem {
+            return;
+        }
+        entry.problem.clone_from(&problem);
+        let (seat, device, usable) = (entry.seat, entry.device.clone(), entry.place.is_some());
+        match &problem {
+            Some(problem) => warn!(device = %id, usable, %problem, "description refused"),
+            None => info!(device = %id, "description taken at last"),
+        }
+        self.send(Report::Problem(seat, problem.clone())).await;
+        if !usable {
+            show_unhealthy(&self.reports, seat, &device, problem).await;
+        }
+    }
+
+    /// Puts a description of a device into force, if it is right.
+    async fn describe(&mut self, instance: &DeviceInstance, origin: Origin) -> Result<(), Refused> {
         let device = self.catalogue.resolve(instance)?;
         let id = device.id.clone();
         let known = self.entries.get(&id);
         if let Some(entry) = known
+            && entry.place.is_some()
             && same_but_desired(&entry.device, &device)
         {
             self.desire(&id, device).await;
@@ -221,10 +252,13 @@ impl<D: Driver> Fleet<D> {
         }
         let address = address(&*self.driver, &device);
         let known = self.entries.get(&id);
-        if let (Some(Entry { place: Some(_), .. }), Err(problems)) = (known, &address) {
-            let problems = problems.clone();
-            return Err(Refused::Invalid(Problems { object: format!("Device {id}"), problems }));
-        }
+        let address = address
+            .map_err(|problems| Problems { object: format!("Device {id}"), problems })
+            .map_err(Refused::Invalid);
+        let address = match (known, address) {
+            (Some(Entry { place: Some(_), .. }), Err(refused)) => return Err(refused),
+            (_, address) => address,
+        };
         let before = self.entries.remove(&id);
         let mut stays = before.as_ref().map(|entry| entry.seat);
         let mut moved = false;
@@ -240,24 +274,18 @@ impl<D: Driver> Fleet<D> {
         }
         let seat = stays.unwrap_or_else(|| self.next_seat());
         self.send(Report::Device(seat, device.clone())).await;
-        let (place, problem) = match address {
-            Ok(place) => (Some(place), None),
-            Err(problems) => {
-                for problem in &problems {
-                    error!(device = %id, %problem, "device not usable");
-                }
-                let problem = one_line(&problems);
-                show_unhealthy(&self.reports, seat, &device, Some(problem.clone())).await;
-                (None, Some(problem))
-            }
+        let (place, result) = match address {
+            Ok(place) => (Some(place), Ok(())),
+            Err(refused) => (None, Err(refused)),
         };
+        let problem = before.as_ref().and_then(|entry| entry.problem.clone());
         if let Some((endpoint, unit)) = &place {
             let member = Member::new(&*self.driver, seat, device.clone(), unit.clone());
             let command = Command::Join { member: Box::new(member), origin, doubtful: moved };
             self.lines.join(endpoint, command, seat).await;
         }
         self.entries.insert(id, Entry { seat, device, place, problem });
-        Ok(())
+        result
     }
 
     /// Takes a description that differs from the one before in what is desired, if in anything.
@@ -320,18 +348,12 @@ impl<D: Driver> Fleet<D> {
         }
     }
 
-    /// A device that cannot even be resolved is shown as unhealthy, without properties.
-    async fn show_unusable(&mut self, instance: &DeviceInstance, problems: &Problems) {
-        let Ok(id) = instance.metadata.id() else { return };
-        if self.entries.contains_key(&id) {
-            return;
-        }
+    /// A device that cannot even be resolved, without properties.
+    async fn seat_unusable(&mut self, id: &DeviceId, instance: &DeviceInstance) {
         let seat = self.next_seat();
         let device = Arc::new(catalogue::bare(id.clone(), &instance.spec.protocol.protocol_name));
         self.send(Report::Device(seat, device.clone())).await;
-        let problem = Some(one_line(&problems.problems));
-        show_unhealthy(&self.reports, seat, &device, problem.clone()).await;
-        self.entries.insert(id, Entry { seat, device, place: None, problem });
+        self.entries.insert(id.clone(), Entry { seat, device, place: None, problem: None });
     }
 
     async fn send(&self, report: Report) {
@@ -348,10 +370,6 @@ async fn show_unhealthy(
 ) {
     let health = Health { state: DeviceState::Unhealthy, reason };
     show_bad(reports, seat, device, QualityCode::ConfigError, health).await;
-}
-
-fn one_line(problems: &[Problem]) -> Arc<str> {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ").into()
 }
 
 async fn show_bad(

@@ -46,6 +46,16 @@ impl Parcel {
     }
 }
 
+/// What is told of a device as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) seat: Seat,
+    pub(crate) device: Arc<Device>,
+    pub(crate) health: Health,
+    /// What is wrong with the description that came last.
+    pub(crate) problem: Option<Arc<str>>,
+}
+
 #[derive(Debug)]
 struct Entry {
     device: Arc<Device>,
@@ -56,6 +66,10 @@ struct Entry {
     flying: bool,
     state: Steadiness,
     state_due: Option<Instant>,
+    /// What is wrong with the device's description.
+    problem: Option<Arc<str>>,
+    /// Whether the agent was not told of `problem` yet.
+    problem_news: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +112,8 @@ impl Outbox {
                     flying: false,
                     state: Steadiness::default(),
                     state_due: None,
+                    problem: None,
+                    problem_news: false,
                 };
                 self.entries.insert(seat, entry);
             }
@@ -200,13 +216,23 @@ impl Outbox {
         }
     }
 
+    /// What is wrong with a device's description; it is told with its state, at once if that is known.
+    pub(crate) fn problem(&mut self, seat: Seat, problem: Option<Arc<str>>, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&seat)
+            && entry.problem != problem
+        {
+            (entry.problem, entry.problem_news) = (problem, true);
+            self.plan_state(seat, now);
+        }
+    }
+
     /// When [`Outbox::take_state`] will next have something.
     pub(crate) fn state_wake(&self) -> Option<Instant> {
         self.states.first().map(|(due, _)| *due)
     }
 
     /// The next state to tell.
-    pub(crate) fn take_state(&mut self, now: Instant) -> Option<(Seat, Arc<Device>, Health)> {
+    pub(crate) fn take_state(&mut self, now: Instant) -> Option<Told> {
         while let Some((due, seat)) = self.states.first().copied() {
             if due > now {
                 return None;
@@ -214,8 +240,14 @@ impl Outbox {
             self.states.pop_first();
             let Some(entry) = self.entries.get_mut(&seat) else { continue };
             entry.state_due = None;
-            let told =
-                entry.state.tell(now, self.hold).map(|health| (seat, entry.device.clone(), health));
+            entry.problem_news = false;
+            let (device, problem) = (entry.device.clone(), entry.problem.clone());
+            let told = entry.state.tell(now, self.hold).map(|health| Told {
+                seat,
+                device,
+                health,
+                problem,
+            });
             self.plan_state(seat, now);
             if told.is_some() {
                 return told;
@@ -244,6 +276,7 @@ impl Outbox {
         let Some(entry) = self.entries.get_mut(&seat) else { return };
         let cycle = entry.device.state_report.filter(|report| report.enabled);
         let due = entry.state.due(now, self.hold, cycle.map(|report| report.cycle));
+        let due = if entry.problem_news && entry.state.is_known() { Some(now) } else { due };
         if due != entry.state_due {
             if let Some(before) = entry.state_due {
                 self.states.remove(&(before, seat));

@@ -19,6 +19,8 @@ pub(crate) enum Report {
     Batch(Batch),
     /// The device as a whole.
     State(Seat, Health),
+    /// What is wrong with the description that came last; none: it is in force.
+    Problem(Seat, Option<Arc<str>>),
 }
 
 /// Whether a device can be reached and is well.

@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::agent::{Agent, Link, Registration, Trouble};
 use crate::budget::Budget;
 use crate::metrics::Metrics;
-use crate::outbox::{Outbox, Parcel};
+use crate::outbox::{Outbox, Parcel, Told};
 use crate::report::{Health, Report};
 use crate::schedule::Seat;
 
@@ -140,6 +140,9 @@ impl Reporter {
                 }
                 self.outbox.put(batch);
             }
+            Report::Problem(seat, problem) => {
+                self.outbox.problem(seat, problem, Instant::now().into_std());
+            }
             Report::State(seat, health) => {
                 self.outbox.state(seat, health, Instant::now().into_std());
             }
@@ -171,14 +174,16 @@ impl Reporter {
                 return Some(free.into());
             }
             let (agent, registration) = (self.agent.clone(), registration.clone());
-            if let Some((seat, device, Health { state, reason })) = self.outbox.take_state(std_now)
-            {
-                let reason = reason.filter(|_| registration.peer == Peer::Edgetwin);
+            if let Some(Told { seat, device, health, problem }) = self.outbox.take_state(std_now) {
+                let Health { state, reason } = health;
+                let ours = registration.peer == Peer::Edgetwin;
+                let reason = reason.filter(|_| ours);
                 let state = ReportDeviceStatesRequest {
                     device_name: device.id.name().into(),
                     device_namespace: device.id.namespace().into(),
                     state: state.as_str().into(),
                     reason: reason.as_deref().unwrap_or_default().into(),
+                    problem: ours.then(|| problem.as_deref().unwrap_or_default().into()),
                 };
                 self.budget.spend(std_now);
                 self.calls.push(Box::pin(async move {

@@ -26,6 +26,11 @@ impl Steadiness {
         self.health = Some(health);
     }
 
+    /// Whether there is anything to tell.
+    pub(crate) fn is_known(&self) -> bool {
+        self.health.is_some()
+    }
+
     /// When the state is to be told next: because it changed, or because `cycle` wants it repeated.
     pub(crate) fn due(
         &self,

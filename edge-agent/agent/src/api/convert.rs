@@ -1,7 +1,9 @@
 //! Twins and changes as the API says them.
 
+use std::sync::Arc;
+
 use device_model::{Device, DeviceState, Property, Timestamp};
-use device_twin::{Acknowledged, Condition, Twin, TwinProperty};
+use device_twin::{Acknowledged, Twin, TwinProperty};
 
 use super::Context;
 use super::view::{AckView, DesiredView, DeviceView, Event, EventKind, PropertyView, ReportedView};
@@ -19,7 +21,8 @@ impl Context {
             description: description.clone(),
             state: twin.state(),
             state_since: twin.condition().since,
-            state_reason: reason(twin.condition()),
+            state_reason: text(twin.condition().reason.as_ref()),
+            problem: text(twin.condition().problem.as_ref()).or_else(|| self.faults.of_device(id)),
             mapper: self.mappers.owner(id).map(|name| name.to_string()),
             rev: twin.rev(),
             epoch: self.epoch,
@@ -84,9 +87,11 @@ pub(super) fn of_entry(entry: &Entry, after: u64) -> Vec<Event> {
             let property = of.and_then(|property| property.new.as_ref()).unwrap_or(&empty);
             let mut event = whole(id, change.device.id.clone(), kind, entry.at, change.rev);
             event.state = state;
-            if let (EventKind::State, Some((_, after))) = (kind, &change.condition) {
-                event.reason = reason(after);
-            }
+            event.reason = match (kind, &change.condition) {
+                (EventKind::State, Some((_, after))) => text(after.reason.as_ref()),
+                (EventKind::Problem, Some((_, after))) => text(after.problem.as_ref()),
+                _ => None,
+            };
             event.property = of.map(|property| property.name.clone());
             fill(&mut event, property);
             event
@@ -107,7 +112,14 @@ pub(super) fn snapshot(twin: &Twin, id: u64, time: Timestamp) -> Vec<Event> {
     for event in &mut all {
         event.state = twin.state();
     }
-    all[0].reason = reason(twin.condition());
+    let condition = twin.condition();
+    all[0].reason = text(condition.reason.as_ref());
+    if condition.problem.is_some() {
+        let mut event = whole(id, device.clone(), EventKind::Problem, time, twin.rev());
+        event.state = twin.state();
+        event.reason = text(condition.problem.as_ref());
+        all.push(event);
+    }
     all
 }
 
@@ -135,8 +147,8 @@ fn whole(
     }
 }
 
-fn reason(condition: &Condition) -> Option<String> {
-    condition.reason.as_ref().map(ToString::to_string)
+fn text(words: Option<&Arc<str>>) -> Option<String> {
+    words.map(ToString::to_string)
 }
 
 fn fill(event: &mut Event, state: &TwinProperty) {

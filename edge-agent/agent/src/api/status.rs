@@ -8,6 +8,7 @@ use serde_json::{Value as JsonValue, json};
 
 use super::Context;
 use super::view::ErrorView;
+use crate::manifests::Fault;
 use crate::metrics::Gauge;
 
 /// The process answers.
@@ -15,10 +16,14 @@ pub(super) async fn alive() -> Json<JsonValue> {
     Json(json!({"status": "alive"}))
 }
 
-/// The twins answer; what is wrong with the manifests stands beside it and is no reason to take the node away.
+/// The twins answer; what is wrong with the manifests, in our eyes or in a mapper's, stands beside it and is no reason to
+/// take the node away.
 pub(super) async fn ready(State(context): State<Context>) -> Result<Json<JsonValue>, ErrorView> {
-    context.twins.epoch().await?;
-    let faults = context.faults.all();
+    let refused = context.twins.problems().await?;
+    let mut faults = context.faults.all();
+    faults.extend(
+        refused.into_iter().map(|(id, problem)| Fault::of_device(&id, problem.to_string())),
+    );
     let status = if faults.is_empty() { "ready" } else { "degraded" };
     Ok(Json(json!({"status": status, "mappers": context.mappers.count(), "problems": faults})))
 }
@@ -45,6 +50,11 @@ pub(super) async fn metrics(
             name: "mappers",
             help: "mappers registered",
             value: number(context.mappers.count()),
+        },
+        Gauge {
+            name: "device_problems",
+            help: "devices whose description their mapper refuses",
+            value: number(counted.refused),
         },
         Gauge {
             name: "manifest_problems",

@@ -39,6 +39,9 @@ pub struct DeviceView {
     /// Why it is, in a few words for a person; none where nobody said.
     #[serde(default)]
     pub state_reason: Option<String>,
+    /// What is wrong with its description, which is not in force then: the one before is, if there was one.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// The mapper that has it now.
     pub mapper: Option<String>,
     /// Revision: counts every change of this device.
@@ -234,8 +237,10 @@ pub enum EventKind {
     Desired,
     /// A desired value was acknowledged.
     Ack,
-    /// The device's state changed.
+    /// The device's state changed, or the reason of it.
     State,
+    /// The device's mapper refuses its description, or takes it at last.
+    Problem,
     /// The device is new, or its definition changed.
     Added,
     /// The device is gone.
@@ -265,7 +270,7 @@ pub struct Event {
     pub ack: Option<AckView>,
     /// The device's state after the change.
     pub state: DeviceState,
-    /// Why, where a change of the state is told and somebody gave a reason.
+    /// Of a change of the state: why, where somebody gave a reason. Of a problem: what is wrong; none: it is mended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the agent accepted the change.

@@ -23,13 +23,16 @@ const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 pub(crate) struct Fault {
     /// The file's name, or the device's where no file is known.
     pub(crate) file: String,
+    /// The device that it concerns, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<DeviceId>,
     /// What is wrong: field, value and remedy.
     pub(crate) message: String,
 }
 
 impl Fault {
     pub(crate) fn of_device(id: &DeviceId, message: String) -> Self {
-        Self { file: id.to_string(), message }
+        Self { file: id.to_string(), device: Some(id.clone()), message }
     }
 }
 
@@ -136,13 +139,17 @@ impl Folder {
     pub(crate) fn resolve(&self, before: &Definitions) -> (Definitions, Vec<Fault>) {
         if let Some(reason) = &self.unreadable {
             let message = format!("cannot read the folder: {reason}; what was defined stays");
-            return (before.clone(), vec![Fault { file: ".".into(), message }]);
+            return (before.clone(), vec![Fault { file: ".".into(), device: None, message }]);
         }
         let mut faults = Vec::new();
         for (path, file) in &self.files {
             if let Some(fault) = &file.fault {
                 let kept = if file.read { "; what it held before stays" } else { "" };
-                faults.push(Fault { file: name(path), message: format!("{fault}{kept}") });
+                faults.push(Fault {
+                    file: name(path),
+                    device: None,
+                    message: format!("{fault}{kept}"),
+                });
             }
         }
         let mut definitions =
@@ -202,7 +209,8 @@ impl Folder {
                     Err((message, kept)) => {
                         let stays = if kept.is_some() { "; it stays as it was" } else { "" };
                         let message = format!("{message}{stays}");
-                        faults.push(Fault { file: name(path), message });
+                        let device = instance.metadata.id().ok();
+                        faults.push(Fault { file: name(path), device, message });
                         definitions.devices.extend(kept.map(|device| (device.id.clone(), device)));
                     }
                 }
@@ -228,7 +236,7 @@ fn twice(kind: &str, (namespace, object): &ModelId, holder: &str, path: &Path) -
     let message = format!(
         "{kind} {namespace}/{object} stands in {holder} already, which counts; remove one of them"
     );
-    Fault { file: name(path), message }
+    Fault { file: name(path), device: None, message }
 }
 
 /// The text, if all of it can be read.

@@ -25,7 +25,9 @@ use tracing::{debug, info, warn};
 use super::registration::{self, FIRST, Noted, OTHER};
 use super::told::{ToldDevice, message};
 use super::{Mappers, OPENING, Start, answers};
+use crate::feed::Origin;
 use crate::leases::MapperName;
+use crate::refuse;
 
 /// How often a mapper's socket is tried.
 const PROBE: Duration = Duration::from_secs(2);
@@ -46,7 +48,7 @@ enum Call {
     /// The mapper did not answer in time: it may be this device alone.
     Silent(Status),
     /// The mapper does not want this device.
-    Refused(String),
+    Refused(Status),
 }
 
 /// Serves one registration until it is replaced or the agent stops, or until its mapper is gone: then its name and
@@ -205,10 +207,17 @@ impl Worker {
                     self.silences = 0;
                     self.todo.remove(&id);
                 }
-                Call::Refused(reason) => {
+                Call::Refused(status) => {
                     self.silences = 0;
                     if self.put_off(&id, false) {
-                        warn!(mapper = %self.start.info.name, device = %id, reason, "mapper refused the device");
+                        warn!(
+                            mapper = %self.start.info.name, device = %id, code = ?status.code(),
+                            reason = status.message(), "mapper refused the device"
+                        );
+                    }
+                    // It only lacks something, and will ask for it.
+                    if status.code() != Code::FailedPrecondition {
+                        self.judged(&id, refuse::in_short(status.message())).await;
                     }
                 }
                 Call::Silent(status) => {
@@ -327,7 +336,7 @@ impl Worker {
         };
         let call = judge(self.client.remove_device(request).await);
         if let Call::Refused(reason) = &call {
-            debug!(mapper = %self.start.info.name, device = %id, reason, "mapper refused to remove the device");
+            debug!(mapper = %self.start.info.name, device = %id, reason = reason.message(), "mapper refused to remove the device");
         }
         match call {
             // What it does not know it need not forget.
@@ -342,13 +351,15 @@ impl Worker {
 
     async fn update(&mut self, twin: &Twin, told: Option<ToldDevice>) -> Call {
         let now = ToldDevice::of(twin);
-        if told.as_ref() == Some(&now) {
+        // After a refusal the mapper is asked again, also for what it had before: it has to take something.
+        let refused = twin.condition().problem.is_some();
+        if told.as_ref() == Some(&now) && !refused {
             return Call::Done;
         }
         let id = &twin.device().id;
         let noted = self.start.told.noted.as_ref().and_then(|noted| noted.get(id)).copied();
         let fingerprint = noted.map(|_| now.fingerprint());
-        if told.is_none() && noted.is_some() && noted == fingerprint {
+        if told.is_none() && noted.is_some() && noted == fingerprint && !refused {
             // An earlier run told it just this.
             self.start.told.devices.insert(id.clone(), now);
             return Call::Done;
@@ -361,19 +372,29 @@ impl Worker {
         let call = match message(twin, self.start.info.peer) {
             Ok(device) if known => self.change(device).await,
             Ok(device) => self.register(device).await,
-            Err(problem) => Call::Refused(problem.to_string()),
+            Err(problem) => Call::Refused(Status::invalid_argument(problem.to_string())),
         };
         match call {
             Call::Done => {
                 self.open = true;
                 self.note(id, |_| fingerprint);
                 self.start.told.devices.insert(id.clone(), now);
+                if refused {
+                    self.judged(id, None).await;
+                }
             }
             // It may have heard it all the same.
             Call::Silent(_) | Call::Unreached(_) => self.note(id, |_| Some(OTHER)),
             Call::Refused(_) => {}
         }
         call
+    }
+
+    /// What the mapper makes of the device as it is described now.
+    async fn judged(&self, id: &DeviceId, problem: Option<Arc<str>>) {
+        let judge = device_twin::Command::Judge { device: id.clone(), problem };
+        // Without an owner of the twins the agent stops; a device that is gone has no problem.
+        let _ = self.mappers.twins.apply(vec![judge], Origin::Unasked).await;
     }
 
     async fn register(&mut self, device: proto::Device) -> Call {
@@ -424,7 +445,7 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
             Code::DeadlineExceeded | Code::Cancelled => Call::Silent(status),
             // Not the mapper's word but the connection's.
             Code::Unknown if status.source().is_some() => Call::Unreached(status),
-            _ => Call::Refused(format!("{}: {}", status.code(), status.message())),
+            _ => Call::Refused(status),
         },
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct FakeMapper {
     pub(crate) forgetful: Arc<AtomicBool>,
     /// The device whose calls it hears and never answers.
     pub(crate) hanging: Arc<Mutex<Option<String>>>,
+    /// Why it refuses each device that it is told of.
+    pub(crate) refusal: Arc<Mutex<Option<String>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -87,7 +89,13 @@ impl FakeMapper {
         let token = stop.clone();
         let forgetful = Arc::new(AtomicBool::new(false));
         let hanging = Arc::<Mutex<Option<String>>>::default();
-        let ears = Ears { tell, forgetful: forgetful.clone(), hanging: hanging.clone() };
+        let refusal = Arc::<Mutex<Option<String>>>::default();
+        let ears = Ears {
+            tell,
+            forgetful: forgetful.clone(),
+            hanging: hanging.clone(),
+            refusal: refusal.clone(),
+        };
         tasks.spawn(async move { listener.serve_mapper(ears, token).await.unwrap() });
         let client = dmi::connect::manager(dmi, Duration::from_secs(10));
         Self {
@@ -102,6 +110,7 @@ impl FakeMapper {
             ours,
             forgetful,
             hanging,
+            refusal,
             stop,
             tasks,
         }
@@ -200,6 +209,7 @@ impl FakeMapper {
             device_namespace: "demo".into(),
             state: state.into(),
             reason: reason.into(),
+            problem: None,
         });
         self.client.report_device_states(request).await.map(drop)
     }
@@ -229,6 +239,7 @@ struct Ears {
     tell: mpsc::Sender<Heard>,
     forgetful: Arc<AtomicBool>,
     hanging: Arc<Mutex<Option<String>>>,
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 impl Ears {
@@ -237,7 +248,12 @@ impl Ears {
     }
 
     async fn note<T: Default>(&self, heard: Heard) -> Result<Response<T>, Status> {
+        let device = matches!(heard, Heard::Registered(..) | Heard::Updated(..));
         self.tell.send(heard).await.map_err(|_| Status::unavailable("gone"))?;
+        let refusal = self.refusal.lock().unwrap().clone();
+        if let Some(reason) = refusal.filter(|_| device) {
+            return Err(Status::invalid_argument(reason));
+        }
         Ok(Response::new(T::default()))
     }
 }

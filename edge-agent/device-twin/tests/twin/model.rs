@@ -49,12 +49,15 @@ enum Step {
     },
     State(DeviceState, Option<&'static str>),
     Lose,
+    Judge(Option<&'static str>),
     Wait(i64),
     Restart,
 }
 
 /// Why a device is in its state.
 const REASONS: [&str; 2] = ["connection refused", "no answer"];
+/// What is wrong with a description.
+const PROBLEMS: [&str; 2] = ["port: missing", "port: too large"];
 const LOST: Option<&str> = Some("its mapper is gone");
 
 fn step() -> impl Strategy<Value = Step> {
@@ -75,6 +78,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (state, prop::option::of(prop::sample::select(&REASONS[..])))
             .prop_map(|(state, reason)| Step::State(state, reason)),
         1 => Just(Step::Lose),
+        1 => prop::option::of(prop::sample::select(&PROBLEMS[..])).prop_map(Step::Judge),
         3 => (0..12_i64).prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ]
@@ -116,6 +120,7 @@ struct Device {
     /// When it came about, and why.
     since: i64,
     reason: Option<&'static str>,
+    problem: Option<&'static str>,
     properties: BTreeMap<&'static str, Property>,
 }
 
@@ -279,6 +284,7 @@ impl Device {
                     self.reason = reason;
                 }
             }
+            Step::Judge(problem) => self.problem = problem,
             Step::Lose if self.state == DeviceState::Unknown => {}
             Step::Lose => (self.state, self.since, self.reason) = (DeviceState::Unknown, now, LOST),
             Step::Load(_) | Step::Remove | Step::Wait(_) | Step::Restart => {}
@@ -326,6 +332,7 @@ impl Model {
             state: DeviceState::Unknown,
             since: self.now,
             reason: Some("nothing was heard of it yet"),
+            problem: None,
             properties: NAMES.iter().map(|name| (*name, Property::default())).collect(),
         });
         let property = device.properties.get_mut("speed").unwrap();
@@ -361,7 +368,12 @@ impl Model {
     fn count(&mut self, before: Option<&Device>) {
         let (Some(after), seen) = (&mut self.device, |device: &Device| {
             let properties = device.properties.values();
-            (device.state, device.reason, properties.map(Property::seen).collect::<Vec<_>>())
+            (
+                device.state,
+                device.reason,
+                device.problem,
+                properties.map(Property::seen).collect::<Vec<_>>(),
+            )
         }) else {
             return;
         };
@@ -456,6 +468,9 @@ impl<P: Place> Real<P> {
                 Command::Report(report)
             }
             Step::Lose => Command::Lose { devices: vec![pump_id()], reason: LOST.unwrap().into() },
+            Step::Judge(problem) => {
+                Command::Judge { device: pump_id(), problem: problem.map(Into::into) }
+            }
             Step::Wait(_) => Command::Tick,
             Step::Restart => {
                 self.restart(now);
@@ -508,6 +523,7 @@ fn compare<P: Place>(model: &Model, real: &Real<P>) {
     };
     let condition = twin.condition();
     assert_eq!((twin.rev(), condition.state), (device.rev, device.state));
+    assert_eq!(condition.problem.as_deref(), device.problem);
     assert_eq!((condition.since, condition.reason.as_deref()), (at(device.since), device.reason));
     for (name, expected) in &device.properties {
         let (property, state) = twin.property(name).unwrap();

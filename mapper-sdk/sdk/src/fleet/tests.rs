@@ -28,6 +28,7 @@ struct World {
     names: BTreeMap<Seat, String>,
     said: Vec<(Instant, String, Reading)>,
     states: Vec<(String, DeviceState)>,
+    problems: Vec<(String, Option<Arc<str>>)>,
 }
 
 impl World {
@@ -52,6 +53,7 @@ impl World {
             names: BTreeMap::new(),
             said: Vec::new(),
             states: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -115,6 +117,9 @@ impl World {
                 Report::State(seat, health) => {
                     let Some(name) = self.names.get(&seat) else { continue };
                     self.states.push((name.clone(), health.state));
+                }
+                Report::Problem(seat, problem) => {
+                    self.problems.push((self.names[&seat].clone(), problem));
                 }
                 Report::Batch(batch) => {
                     let Some(name) = self.names.get(&batch.seat.unwrap()) else { continue };
@@ -224,6 +229,34 @@ async fn a_wrong_description_is_refused_and_the_one_before_stays_in_force() {
     world.said.clear();
     world.seconds(5).await;
     assert_eq!(world.times("pump").len(), 5);
+    // The agent is told what is wrong, also of what came with a registration, and when it is mended.
+    world.register(&[good.replace("line: a, ", "")]).await;
+    world.put(&good).await.unwrap();
+    world.seconds(1).await;
+    let told: Vec<_> = world.problems.iter().map(|(_, problem)| problem.as_deref()).collect();
+    let [Some(line), Some(cycle), Some(again), None] = told.as_slice() else { panic!("{told:?}") };
+    assert!(line.contains("configData.line: "), "{line}");
+    assert!(cycle.contains("collectCycle = \"-1\""), "{cycle}");
+    assert_eq!(again, line);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_device_with_a_wrong_description_is_refused_shown_and_served_once_it_is_mended() {
+    let mut world = World::new();
+    world.fake.set(1, "p", 5);
+    let good = manifests("pump", "a", 1, &[("p", "", "")]);
+    let wrong = good.replace("line: a, ", "");
+    for _ in 0..2 {
+        assert!(matches!(world.put(&wrong).await, Err(Refused::Invalid(_))));
+    }
+    world.seconds(1).await;
+    assert_eq!(world.states, [("pump".to_owned(), DeviceState::Unhealthy)]);
+    assert_eq!(world.problems.len(), 1, "the same again is no news");
+    world.put(&good).await.unwrap();
+    world.seconds(5).await;
+    assert!(world.times("pump").len() >= 4);
+    assert_eq!(world.problems.last(), Some(&("pump".to_owned(), None)));
     world.stop().await;
 }
 

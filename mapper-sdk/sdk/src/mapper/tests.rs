@@ -216,7 +216,7 @@ async fn a_busy_agent_is_asked_again_and_nothing_is_lost() {
 async fn reason_of(world: &World, name: &str, state: DeviceState) -> String {
     let told = |heard: &[Heard]| {
         heard.iter().find_map(|heard| match heard {
-            Heard::State { device, state: told, reason }
+            Heard::State { device, state: told, reason, .. }
                 if device.name() == name && *told == state =>
             {
                 Some(reason.clone())

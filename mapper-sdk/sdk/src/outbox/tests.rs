@@ -96,13 +96,33 @@ fn states_are_told_when_they_change_and_to_a_new_agent() {
     let mut outbox = outbox(2);
     let now = Instant::now();
     outbox.state(Seat(1), ONLINE, now);
-    let told = |outbox: &mut Outbox| outbox.take_state(now).map(|(seat, _, state)| (seat, state));
+    let told = |outbox: &mut Outbox| outbox.take_state(now).map(|told| (told.seat, told.health));
     assert_eq!(told(&mut outbox), Some((Seat(1), ONLINE)));
     assert_eq!(told(&mut outbox), None);
     outbox.refresh(now);
     assert_eq!(told(&mut outbox), Some((Seat(1), ONLINE)));
     outbox.untold(Seat(1), now);
     assert_eq!(outbox.state_wake(), Some(now));
+}
+
+#[test]
+fn a_problem_is_told_with_the_state_and_with_each_one_after_it() {
+    let mut outbox = outbox(1);
+    let now = Instant::now();
+    let wrong = || Some(Arc::from("port: too large"));
+    outbox.problem(Seat(0), wrong(), now);
+    assert_eq!(outbox.state_wake(), None, "the state is not known yet");
+    outbox.state(Seat(0), ONLINE, now);
+    let told = |outbox: &mut Outbox| outbox.take_state(now).map(|told| (told.health, told.problem));
+    assert_eq!(told(&mut outbox), Some((ONLINE, wrong())));
+    outbox.problem(Seat(0), wrong(), now);
+    assert_eq!(told(&mut outbox), None, "it is the same");
+    outbox.problem(Seat(0), None, now);
+    assert_eq!(told(&mut outbox), Some((ONLINE, None)));
+    outbox.problem(Seat(0), wrong(), now);
+    outbox.take_state(now).unwrap();
+    outbox.untold(Seat(0), now);
+    assert_eq!(told(&mut outbox), Some((ONLINE, wrong())), "it did not arrive");
 }
 
 proptest! {

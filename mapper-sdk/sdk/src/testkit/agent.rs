@@ -57,6 +57,8 @@ pub enum Heard {
         state: DeviceState,
         /// Why; empty if nothing was said.
         reason: String,
+        /// What is wrong with its description; empty if nothing is, none if nothing was said.
+        problem: Option<String>,
     },
     /// Any call, refused as scripted.
     Refused(tonic::Code),
@@ -496,11 +498,11 @@ impl DeviceManagerService for Service {
             .map_err(|problem| Status::invalid_argument(problem.to_string()))?;
         let state = DeviceState::from_name(&request.state)
             .ok_or_else(|| Status::invalid_argument("state: unknown word"))?;
-        let reason = request.reason;
-        if self.0.state().peer == Peer::KubeEdge && !reason.is_empty() {
-            return Err(Status::internal("EdgeCore does not know the member `reason`"));
+        let (reason, problem) = (request.reason, request.problem);
+        if self.0.state().peer == Peer::KubeEdge && (!reason.is_empty() || problem.is_some()) {
+            return Err(Status::internal("EdgeCore knows neither `reason` nor `problem`"));
         }
-        self.note(Heard::State { device, state, reason });
+        self.note(Heard::State { device, state, reason, problem });
         Ok(Response::new(ReportDeviceStatesResponse {}))
     }
 }

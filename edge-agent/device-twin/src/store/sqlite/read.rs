@@ -39,6 +39,7 @@ pub(super) fn load(connection: &Connection) -> Result<Stored, Failure> {
                 state: state(text(row, "state")?)?,
                 since: Timestamp::from_millis(row.get("state_since")?),
                 reason: row.get::<_, Option<String>>("state_reason")?.map(Into::into),
+                problem: row.get::<_, Option<String>>("problem")?.map(Into::into),
             },
             last_online: moment(row, "last_online")?,
             properties: Vec::new(),

@@ -22,6 +22,7 @@ CREATE TABLE device (
     state        TEXT NOT NULL DEFAULT 'unknown',
     state_since  INTEGER NOT NULL DEFAULT 0,
     state_reason TEXT,
+    problem      TEXT,
     last_online  INTEGER,
     UNIQUE (namespace, name)
 ) STRICT;

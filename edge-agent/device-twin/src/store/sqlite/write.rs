@@ -25,11 +25,11 @@ pub(super) fn write(connection: &Connection, rows: &[Row<'_>]) -> Result<(), Fai
             Row::Reported { row, reported } => write_reported(connection, *row, reported)?,
             Row::Desired { row, state } => write_desired(connection, *row, state)?,
             Row::Twin { row, rev, condition, last_online } => {
-                let Condition { state, since, reason } = condition;
+                let Condition { state, since, reason, problem } = condition;
                 connection
                     .prepare_cached(
                         "UPDATE device SET rev = ?2, state = ?3, state_since = ?4, state_reason = ?5,
-                            last_online = ?6 WHERE row = ?1",
+                            problem = ?6, last_online = ?7 WHERE row = ?1",
                     )?
                     .execute(params![
                         row,
@@ -37,6 +37,7 @@ pub(super) fn write(connection: &Connection, rows: &[Row<'_>]) -> Result<(), Fai
                         state.as_str(),
                         time(*since),
                         reason.as_deref(),
+                        problem.as_deref(),
                         last_online.map(time),
                     ])?;
             }

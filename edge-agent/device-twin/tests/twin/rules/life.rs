@@ -1,6 +1,6 @@
-//! R25 and R26: devices and properties come and go.
+//! R25, R26 and R28: devices and properties come and go.
 
-use device_model::{Generation, Value};
+use device_model::{DeviceState, Generation, Value};
 use device_twin::store::Confirmed;
 use device_twin::{
     Change, ChangeKind, Command, MemoryStore, Owner, Rejected, Settings, Store, Uid,
@@ -148,6 +148,35 @@ fn r26_without_a_uid_a_device_keeps_its_life_over_restarts() {
     bench.nothing(at(2), Command::Load(pump()));
     assert_eq!((bench.pump().uid(), bench.pump().rev()), (&uid, 2));
     assert_eq!(bench.twins.parked().len(), 0);
+}
+
+#[test]
+fn r28_a_refused_description_is_kept_until_one_is_taken() {
+    let mut bench = Bench::with_pump();
+    let judge = |problem: Option<&str>| Command::Judge {
+        device: pump_id(),
+        problem: problem.map(Into::into),
+    };
+    bench.nothing(at(1), judge(None));
+    let wrong = "port = \"70000\": out of range";
+    let change = bench.change(at(2), judge(Some(wrong)));
+    let (before, after) = change.condition.unwrap();
+    assert_eq!((before.problem, after.problem.as_deref()), (None, Some(wrong)));
+    assert_eq!((change.kind, change.properties.len()), (ChangeKind::Updated, 0));
+    bench.nothing(at(3), judge(Some(wrong)));
+    // Neither what the device says, nor a restart, nor another description mends it.
+    let since = bench.pump().condition().since;
+    bench.change(at(4), Command::Report(bench.report().with_state(DeviceState::Online)));
+    assert!(bench.pump().condition().since > since);
+    let mut bench = Bench::over(bench.twins.store().clone(), Settings::default());
+    bench.nothing(at(5), Command::Load(pump()));
+    bench.change(at(6), Command::Load(without_speed()));
+    assert_eq!(bench.pump().condition().problem.as_deref(), Some(wrong));
+    bench.change(at(7), judge(None));
+    assert_eq!(bench.pump().condition().problem, None);
+    assert_eq!(bench.pump().state(), DeviceState::Online);
+    bench.change(at(8), Command::Remove(pump_id()));
+    assert!(matches!(bench.refusal(at(9), judge(None)), Rejected::Unknown { .. }));
 }
 
 #[test]

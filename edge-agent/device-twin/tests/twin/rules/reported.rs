@@ -121,7 +121,7 @@ fn r27_a_state_has_the_time_of_its_change_and_a_reason() {
     bench.change(at(1), Command::Report(online));
     assert_eq!(condition(&bench), (DeviceState::Online, 1, None), "nobody said why");
     let offline = says(&bench, DeviceState::Offline).because("connection refused");
-    let change = bench.change(at(2), Command::Report(offline.clone()));
+    let change = bench.change(at(2), Command::Report(offline));
     assert_eq!(condition(&bench), (DeviceState::Offline, 2, Some("connection refused")));
     let (before, after) = change.condition.unwrap();
     assert_eq!((before.since, after), (at(1), bench.pump().condition().clone()));

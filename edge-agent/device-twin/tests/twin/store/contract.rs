@@ -32,6 +32,8 @@ fn all_values_read_back(mut place: impl Place) {
         report.properties.push(PropertyReport::reading(*name, reading));
     }
     bench.change(at(3), Command::Report(report));
+    let problem = Some("port = \"70000\": out of range".into());
+    bench.change(at(3), Command::Judge { device: pump_id(), problem });
     let mut desire = (Desire::of(pump_id(), Writer::local("contract")))
         .with("label", Value::String(String::new()))
         .with("raw", Value::Bytes(Vec::new()))
@@ -54,6 +56,7 @@ fn all_values_read_back(mut place: impl Place) {
     assert_eq!((after.state(), after.last_online()), (DeviceState::Online, Some(at(3))));
     assert_eq!(after.condition(), before.condition());
     assert_eq!(after.condition().since, at(3));
+    assert!(after.condition().problem.is_some());
     for ((property, old), (_, new)) in before.properties().zip(after.properties()) {
         // Debug text, since NaN differs from itself.
         assert_eq!(format!("{old:?}"), format!("{new:?}"), "{}", property.name);
