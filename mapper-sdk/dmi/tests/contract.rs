@@ -160,6 +160,7 @@ const OURS: i32 = 1000;
 /// All of them.
 const OUR_FIELDS: &str = "
 ReportDeviceStatesRequest 1000 reason string
+ReportDeviceStatesRequest 1001 problem string
 ReportDeviceStatusRequest 1000 more rep ReportDeviceStatusRequest
 TwinProperty 1000 timestamp int64
 ";
