@@ -1,15 +1,16 @@
 //! All twins of a node: batches of commands in, one transaction each, answers and changes out.
 
+mod commit;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use device_model::{DeviceId, Timestamp};
 
-use crate::batch::{Batch, Deadline, Key};
+use crate::batch::{Batch, Key};
 use crate::draft::{LAST_VERSION, Moment};
 use crate::load::{self, Loaded, Rows, Tombstones};
 use crate::repeats::Repeats;
-use crate::rows::{Before, difference};
 use crate::store::{Confirmed, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
 use crate::{Answer, Change, Command, Counters, Outcome, Owner, Rejected, Settings, Twin, Uid};
 
@@ -422,90 +423,6 @@ impl<S: Store> Twins<S> {
         if let Some(tombstone) = self.tombstones.remove(&key) {
             batch.tombstones.entry(key).or_insert(Some(tombstone));
         }
-    }
-
-    /// Writes what `batch` changed; returns which deadlines it moved.
-    fn commit(
-        &mut self,
-        batch: &Batch,
-        ticks: bool,
-        now: Timestamp,
-    ) -> Result<Vec<Deadline>, StoreError> {
-        let mut rows = Vec::with_capacity(batch.before.len());
-        let mut deadlines = Vec::new();
-        let mut durability = Durability::Written;
-        for (id, before) in &batch.before {
-            let after = self.twins.get(id);
-            durability = durability.max(difference(before, after, &mut rows));
-            let (old, new) = (before.check_at(), after.and_then(|twin| twin.check_at));
-            if old != new {
-                deadlines.push(Deadline { device: id.clone(), old, new });
-            }
-        }
-        for (key, before) in &batch.tombstones {
-            match (before, self.tombstones.get(key)) {
-                (_, Some(after)) => rows.push(Row::Bury(after)),
-                (Some(before), None) => rows.push(Row::Forget(before)),
-                (None, None) => {}
-            }
-        }
-        // A clock that was set back must not make the disk wait.
-        let since = self.unsynced_since.map(|since| since.min(now));
-        let due = since.is_some_and(|since| now.since(since) >= self.settings.sync);
-        if rows.is_empty() {
-            if ticks && due {
-                self.store.sync()?;
-                self.unsynced_since = None;
-            }
-            return Ok(deadlines);
-        }
-        if due || self.settings.sync.is_zero() {
-            durability = Durability::Synced;
-        }
-        self.store.commit(&rows, durability)?;
-        self.unsynced_since = match durability {
-            Durability::Synced => None,
-            Durability::Written => Some(since.unwrap_or(now)),
-        };
-        Ok(deadlines)
-    }
-
-    fn note(&mut self, deadlines: Vec<Deadline>) {
-        for Deadline { device, old, new } in deadlines {
-            if let Some(old) = old {
-                self.deadlines.remove(&(old, device.clone()));
-            }
-            if let Some(new) = new {
-                self.deadlines.insert((new, device));
-            }
-        }
-    }
-
-    fn take_back(&mut self, batch: Batch) {
-        for (id, before) in batch.before {
-            match before {
-                Before::Absent => {
-                    self.twins.remove(&id);
-                }
-                Before::Parked(parked) => {
-                    self.twins.remove(&id);
-                    self.parked.insert(id, *parked);
-                }
-                Before::Present(twin) => {
-                    self.twins.insert(id, *twin);
-                }
-            }
-        }
-        for (key, before) in batch.tombstones {
-            match before {
-                Some(tombstone) => self.tombstones.insert(key, tombstone),
-                None => self.tombstones.remove(&key),
-            };
-        }
-        for (device, event) in batch.events.into_iter().rev() {
-            self.repeats.take_back(&device, &event);
-        }
-        self.counters = batch.counters;
     }
 }
 
