@@ -55,6 +55,20 @@ fn imports_follow_the_arrows() {
     }
 }
 
+/// A build script that links something says so under `links`; those of other systems and of build tools do not run.
+#[test]
+fn of_foreign_code_there_is_sqlite_and_ring_alone() {
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().unwrap();
+    let linked: BTreeSet<_> = metadata
+        .packages
+        .iter()
+        .filter(|package| package.links.is_some())
+        .map(|package| package.name.to_string())
+        .filter(|name| !["prettyplease", "wasm-bindgen-shared"].contains(&name.as_str()))
+        .collect();
+    assert_eq!(linked, ["libsqlite3-sys", "ring"].map(str::to_owned).into());
+}
+
 #[test]
 fn every_crate_takes_the_workspace_lints() {
     for package in workspace().packages {

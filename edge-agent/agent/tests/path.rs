@@ -61,3 +61,24 @@ async fn a_wish_reaches_the_mapper_and_its_acknowledgement_the_asker() {
     assert!(speed.settled && speed.in_sync);
     assert_eq!(speed.desired.as_ref().unwrap().writer, "local:api");
 }
+
+#[tokio::test]
+async fn a_node_has_a_thousand_devices() {
+    const COUNT: usize = 1000;
+    let names: Vec<_> = (0..COUNT).map(|number| format!("d{number}")).collect();
+    let devices: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let mut world = World::with(&devices).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    assert_eq!(mapper.devices().len(), COUNT);
+    for name in &names {
+        mapper.report(name, &[("speed", "7", &[])]).await.unwrap();
+    }
+    world.restart().await;
+    let (status, body) = world.request(hyper::Method::GET, "/v1/devices", "").await;
+    assert_eq!(status, 200);
+    let list: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let list = list["devices"].as_array().unwrap();
+    assert_eq!(list.len(), COUNT);
+    let kept = |device: &&serde_json::Value| device["properties"][0]["reported"]["value"] == "7";
+    assert_eq!(list.iter().filter(kept).count(), COUNT);
+}
