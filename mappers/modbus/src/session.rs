@@ -59,7 +59,7 @@ impl ModbusSession {
         loop {
             tries += 1;
             let answer = match self.transport.exchange(unit, ask).await {
-                // Noise: nothing happened that must not happen twice.
+                // Damaged on its way: nothing happened that must not happen twice.
                 Err(NoAnswer::Garbled(_)) if ask.is_read() && tries == 1 => continue,
                 answer => answer?,
             };

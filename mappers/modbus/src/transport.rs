@@ -66,7 +66,7 @@ pub(crate) enum NoAnswer {
     Lost(String),
     /// The unit kept silent.
     Silent(String),
-    /// Something came, but no frame: noise, or a wrong checksum. A read may be tried again at once.
+    /// The answer came damaged or cut, and no other will come. A read may be tried again at once.
     Garbled(String),
 }
 

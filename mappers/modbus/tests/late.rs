@@ -116,12 +116,32 @@ async fn an_answer_with_another_address_is_silence() {
 }
 
 #[tokio::test]
-async fn noise_before_an_answer_is_asked_over_on_a_line_and_loses_a_tcp_connection() {
+async fn noise_before_an_answer_is_passed_over_on_a_line_and_loses_a_tcp_connection() {
     for wire in [Wire::RtuOverTcp, Wire::Pty] {
-        assert_eq!(whatever_is_read_is_right(wire, FaultKind::Garbage).await, (0, 0, 0));
+        assert_eq!(
+            whatever_is_read_is_right(wire, FaultKind::Garbage(Duration::ZERO)).await,
+            (0, 0, 0)
+        );
     }
-    let (silent, lost, refused) = whatever_is_read_is_right(Wire::Tcp, FaultKind::Garbage).await;
+    let (silent, lost, refused) =
+        whatever_is_read_is_right(Wire::Tcp, FaultKind::Garbage(Duration::ZERO)).await;
     assert!(lost >= 3 && (silent, refused) == (0, 0), "{silent} {lost} {refused}");
+}
+
+/// Slower than the silence that follows noise, and a unit that answers in turn what it was asked meanwhile.
+#[tokio::test]
+async fn noise_long_before_an_answer_does_not_make_it_anothers() {
+    for wire in [Wire::RtuOverTcp, Wire::Pty] {
+        let noise = FaultKind::Garbage(Duration::from_millis(150));
+        let (silent, lost, refused) = whatever_is_read_is_right(wire, noise).await;
+        assert!(silent >= 3 && (lost, refused) == (0, 0), "{wire:?}: {silent} {lost} {refused}");
+        let rig = Rig::start(wire, Blueprint::from_register_file(REGISTERS).unwrap()).await;
+        let mut link = rig.connect("slaveID: 1, timeout: 5s", POINTS).await;
+        rig.handle.inject(Fault::new(noise).count(1));
+        assert_eq!(link.value("ten").await, Value::Int(10), "{wire:?}");
+        assert_eq!(link.value("twenty").await, Value::Int(20), "{wire:?}");
+        assert_eq!(rig.handle.counters().requests, 2, "asked once each");
+    }
 }
 
 #[tokio::test]

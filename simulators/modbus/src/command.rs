@@ -83,7 +83,7 @@ pub struct Arguments {
     ///
     /// delay:ms=200 answers later; late:ms=1500 answers later while others are answered in time; silence answers nothing;
     /// exception:code=2 refuses; wrong-crc and truncate damage answers; wrong-transaction misaddresses them; garbage and
-    /// echo put noise, or the request, before them; merge:ms=300 holds one back until the next; reset resets the connection;
+    /// echo put noise, or the request, before them, garbage:ms=300 so long before; merge:ms=300 holds one back until the next; reset resets the connection;
     /// reboot:ms=2000 restarts all units; one-connection refuses a second connection.
     ///
     /// All but the last take unit=, function=, count= (only so often) and every= (each so-many-th).

@@ -28,8 +28,9 @@ pub enum FaultKind {
     /// `wrong-transaction`: the answer bears another transaction id; on a line, whose frames have none, the number
     /// of another unit.
     WrongTransaction,
-    /// `garbage`: bytes that are no frame come right before the answer.
-    Garbage,
+    /// `garbage`: bytes that are no frame come right before the answer; with `garbage:ms=300` they come at once, and the
+    /// answer so much later, while nothing else is done on that connection or line.
+    Garbage(Duration),
     /// `echo`: the request comes back before the answer, as from an RS-485 adapter that hears itself.
     Echo,
     /// `merge:ms=300`: the answer waits for the next one and comes in one piece with it; alone if that time passes.
@@ -55,7 +56,7 @@ impl FaultKind {
             Self::Truncate => "truncate",
             Self::Late(_) => "late",
             Self::WrongTransaction => "wrong-transaction",
-            Self::Garbage => "garbage",
+            Self::Garbage(_) => "garbage",
             Self::Echo => "echo",
             Self::Merge(_) => "merge",
             Self::Reset => "reset",

@@ -124,6 +124,11 @@ async fn garbage_and_echo_come_before_the_answer() {
     assert_eq!(answer[5..], [0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 7]);
     assert_ne!(answer[2..4], [0, 0], "no Modbus header");
     simulation.handle().clear(garbage);
+    simulation.handle().inject(fault("garbage:ms=100,count=1"));
+    let asked = Instant::now();
+    client.send(1, &READ).await;
+    exactly(&mut client.stream, 5 + 11).await;
+    assert!(asked.elapsed() >= Duration::from_millis(100));
     simulation.handle().inject(fault("echo"));
     let transaction = client.send(1, &READ).await;
     assert_eq!(client.receive().await, (transaction, 1, READ.to_vec()));

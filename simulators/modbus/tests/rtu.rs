@@ -108,9 +108,15 @@ async fn faults_put_other_bytes_around_frames_on_a_line() {
         port.write_all(&rtu(1, &READ)).await.unwrap();
         assert_eq!(exactly(&mut port, length).await, expected, "{text}");
     }
+    handle.inject("garbage:ms=100,count=1".parse().unwrap());
+    let asked = Instant::now();
+    port.write_all(&rtu(1, &READ)).await.unwrap();
+    assert_eq!(exactly(&mut port, 5).await, [0x00, 0xFF, 0x55, 0xAA, 0x0F], "at once");
+    assert_eq!(exactly(&mut port, 7).await, right, "and the answer later");
+    assert!(asked.elapsed() >= Duration::from_millis(100));
     handle.inject("merge:ms=60000,count=1".parse().unwrap());
     port.write_all(&rtu(1, &READ)).await.unwrap();
-    handle.until(|counters| counters.requests == 4).await;
+    handle.until(|counters| counters.requests == 5).await;
     port.write_all(&rtu(2, &READ)).await.unwrap();
     assert_eq!(exactly(&mut port, 14).await, [right, rtu(2, &[3, 2, 0, 8])].concat());
 }

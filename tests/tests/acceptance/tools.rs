@@ -24,6 +24,7 @@ async fn row_18_simulated_devices_take_every_fault() -> Result<()> {
         "late:ms=150",
         "wrong-transaction",
         "garbage",
+        "garbage:ms=150",
         "echo",
         "merge:ms=150",
         "reset",

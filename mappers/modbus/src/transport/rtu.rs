@@ -4,16 +4,19 @@
 //! ```text
 //!            request             right answer
 //!   quiet ───────────▶ waiting ──────────────────▶ quiet
-//!     ▲                   │ time out, garbage
+//!     ▲                   │ time out, damaged answer
 //!     │ nothing comes     ▼
 //!     └────────────── draining ──▶ lost, if it never gets quiet
 //! ```
 //!
 //! Three rules keep a late answer from being taken for the next one:
-//! 1. After a time-out or garbage the line must be quiet for a while before the next request to anybody.
+//! 1. After a time-out or a damaged answer the line must be quiet for a while before the next request to anybody.
 //! 2. A frame of another unit, of another function or length, is dropped and counted.
 //! 3. A unit that did not answer is not asked again before its answer came late, or could have come: twice its
 //!    time-out ([`owing_time`]). Other units are, since their frames carry their own number.
+//!
+//! Noise is no answer: it is passed over, and the answer that may stand behind it is still waited for, and owed. Damaged
+//! or cut is what begins as the answer must, and is not whole or has a wrong checksum.
 //!
 //! An RS-485 adapter that hears itself gives back the request first; that is dropped, except after functions 5 and 6,
 //! whose answer is the request again.
@@ -30,7 +33,7 @@ use super::{Answer, LONGEST_FRAME, NoAnswer, frame, lost, receive};
 use crate::frame::{Ask, Verdict, checksum_is_right, rtu_length};
 use crate::serial_line::SerialLine;
 
-/// Least silence after a time-out or garbage. Lines on which the longest answer takes longer get that much.
+/// Least silence after a time-out or a damaged answer. Lines on which the longest answer takes longer get that much.
 const SETTLE: Duration = Duration::from_millis(100);
 /// A line that is not quiet after this time has another master on it, or a broken transceiver.
 const NEVER_QUIET: Duration = Duration::from_secs(3);
@@ -66,6 +69,18 @@ impl Pace {
         let characters = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.line.as_ref().map_or(Duration::ZERO, |line| line.time_of(characters))
     }
+}
+
+/// What the inbox holds.
+enum Found {
+    /// A frame of this length with a right checksum, at the front.
+    Frame(usize),
+    /// The answer, with a wrong checksum.
+    Damaged,
+    /// The beginning of the answer.
+    Beginning,
+    /// Nothing, noise, or too little to tell.
+    Nothing,
 }
 
 /// An RTU line over any stream.
@@ -142,13 +157,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
                 self.owes_nothing(unit);
                 fault
             }
-            Err(_) if self.inbox.is_empty() => {
-                NoAnswer::Silent(format!("unit {unit} said nothing for {patience:?}"))
-            }
-            Err(_) => {
-                self.owes_nothing(unit);
-                NoAnswer::Garbled("received half a frame".into())
-            }
+            Err(_) => match self.find(Some(ask)) {
+                Found::Beginning => {
+                    self.owes_nothing(unit);
+                    NoAnswer::Garbled("received half an answer".into())
+                }
+                _ if self.inbox.is_empty() => {
+                    NoAnswer::Silent(format!("unit {unit} said nothing for {patience:?}"))
+                }
+                _ => {
+                    let text = format!("unit {unit} sent nothing but noise for {patience:?}");
+                    NoAnswer::Silent(text)
+                }
+            },
         };
         self.inbox.clear();
         Err(fault)
@@ -156,39 +177,76 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
 
     /// Length of the answer at the front of the inbox, once it is there; frames that answer something else are dropped.
     fn answer_of(&mut self, unit: u8, ask: &Ask<'_>) -> Result<Option<usize>, NoAnswer> {
-        while let Some(length) = self.next_frame()? {
-            let frame = &self.inbox[..length];
-            if frame[0] == unit && ask.judge(&frame[1..length - 2]) != Verdict::Foreign {
-                return Ok(Some(length));
+        loop {
+            match self.find(Some(ask)) {
+                Found::Frame(length) => {
+                    let frame = &self.inbox[..length];
+                    if frame[0] != unit {
+                        self.owes_nothing(frame[0]);
+                    } else if ask.judge(&frame[1..length - 2]) != Verdict::Foreign {
+                        return Ok(Some(length));
+                    }
+                    // An older frame of this unit: the answer that is waited for is still owed.
+                    self.drop_late(length);
+                }
+                Found::Damaged => {
+                    let text = "received an answer with a wrong checksum";
+                    return Err(NoAnswer::Garbled(text.into()));
+                }
+                Found::Beginning | Found::Nothing => return Ok(None),
             }
-            self.drop_late(length);
         }
-        Ok(None)
     }
 
-    /// Length of the whole frame at the front of the inbox, once it is there.
-    fn next_frame(&mut self) -> Result<Option<usize>, NoAnswer> {
-        if !matches!(self.outbox.get(1), Some(5 | 6)) {
-            if self.inbox.starts_with(&self.outbox) {
-                self.inbox.advance(self.outbox.len());
-            } else if self.outbox.starts_with(&self.inbox) {
-                return Ok(None);
+    /// Looks for a whole frame in the inbox and drops what is before it. Noise has no end, so a frame may begin at any
+    /// byte; but nothing is sought within what begins as the answer to `awaited` must.
+    fn find(&mut self, awaited: Option<&Ask<'_>>) -> Found {
+        let mut at = 0;
+        while at < self.inbox.len() {
+            let rest = &self.inbox[at..];
+            if self.echo_is_known() {
+                if rest.starts_with(&self.outbox) {
+                    self.inbox.advance(at + self.outbox.len());
+                    at = 0;
+                    continue;
+                }
+                if self.outbox.starts_with(rest) {
+                    return Found::Nothing;
+                }
             }
+            if let Ok(Some(length)) = rtu_length(rest) {
+                let whole = length <= rest.len();
+                if whole && checksum_is_right(&rest[..length]) {
+                    self.inbox.advance(at);
+                    return Found::Frame(length);
+                }
+                if awaited.is_some_and(|ask| self.begins_answer(rest, ask)) {
+                    return if whole { Found::Damaged } else { Found::Beginning };
+                }
+            }
+            at += 1;
         }
-        let length = match rtu_length(&self.inbox) {
-            Ok(Some(length)) if length <= self.inbox.len() => length,
-            Ok(_) => return Ok(None),
-            Err(_) => return Err(NoAnswer::Garbled("received bytes that are no frame".into())),
-        };
-        if !checksum_is_right(&self.inbox[..length]) {
-            return Err(NoAnswer::Garbled("received a frame with a wrong checksum".into()));
-        }
-        Ok(Some(length))
+        // A frame that began before these would be whole.
+        self.inbox.advance(self.inbox.len().saturating_sub(LONGEST_FRAME));
+        Found::Nothing
     }
 
-    /// Drops the frame at the front of the inbox; whoever sent it owes nothing any more.
+    /// Whether an echo of the last request is none of its answers.
+    fn echo_is_known(&self) -> bool {
+        self.outbox.get(1).is_some_and(|function| !matches!(function, 5 | 6))
+    }
+
+    /// Whether `bytes` begin as the answer to `ask` must: unit, function, and then the length, or the address.
+    fn begins_answer(&self, bytes: &[u8], ask: &Ask<'_>) -> bool {
+        if !ask.is_read() {
+            return bytes.starts_with(&self.outbox[..4]);
+        }
+        bytes.starts_with(&self.outbox[..2])
+            && bytes.get(2).is_some_and(|count| usize::from(*count) + 2 == ask.answer_length())
+    }
+
+    /// Drops the frame at the front of the inbox.
     fn drop_late(&mut self, length: usize) {
-        self.owes_nothing(self.inbox[0]);
         self.discarded += 1;
         self.inbox.advance(length);
     }
@@ -208,9 +266,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
                 },
             };
             received?;
+            if self.quiet_since.elapsed() >= self.settle {
+                noisy_since = None;
+            }
             self.quiet_since = Instant::now();
             self.settle = self.settle.max(SETTLE);
-            while let Ok(Some(length)) = self.next_frame() {
+            while let Found::Frame(length) = self.find(None) {
+                // Whoever sent it owes nothing any more.
+                self.owes_nothing(self.inbox[0]);
                 self.drop_late(length);
             }
             if noisy_since.get_or_insert(self.quiet_since).elapsed() > NEVER_QUIET {

@@ -35,7 +35,8 @@ pub(crate) struct Effects {
     pub(crate) truncated: bool,
     /// Another transaction id, or another unit.
     pub(crate) misaddressed: bool,
-    pub(crate) garbage: bool,
+    /// Noise, and how long before the answer.
+    pub(crate) garbage: Option<Duration>,
     pub(crate) echo: bool,
     pub(crate) merge: Option<Duration>,
     pub(crate) reset: bool,
@@ -79,7 +80,7 @@ impl Faults {
                     FaultKind::WrongCrc => effects.damaged = true,
                     FaultKind::Truncate => effects.truncated = true,
                     FaultKind::WrongTransaction => effects.misaddressed = true,
-                    FaultKind::Garbage => effects.garbage = true,
+                    FaultKind::Garbage(lead) => effects.garbage = Some(lead),
                     FaultKind::Echo => effects.echo = true,
                     FaultKind::Merge(time) => effects.merge = Some(time),
                     FaultKind::Reset => effects.reset = true,

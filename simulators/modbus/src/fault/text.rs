@@ -57,7 +57,7 @@ impl FromStr for Fault {
             "truncate" => FaultKind::Truncate,
             "late" => FaultKind::Late(Duration::ZERO),
             "wrong-transaction" => FaultKind::WrongTransaction,
-            "garbage" => FaultKind::Garbage,
+            "garbage" => FaultKind::Garbage(Duration::ZERO),
             "echo" => FaultKind::Echo,
             "merge" => FaultKind::Merge(Duration::ZERO),
             "reset" => FaultKind::Reset,
@@ -70,7 +70,9 @@ impl FromStr for Fault {
             fault.take(part)?;
         }
         match fault.kind.time() {
-            Some(Duration::ZERO) => Err(FaultError::NoTime(kind.as_str())),
+            Some(Duration::ZERO) if !matches!(kind, FaultKind::Garbage(_)) => {
+                Err(FaultError::NoTime(kind.as_str()))
+            }
             _ => Ok(fault),
         }
     }
@@ -80,9 +82,11 @@ impl FaultKind {
     /// The time that belongs to it, for those that have one.
     fn time(self) -> Option<Duration> {
         match self {
-            Self::Delay(time) | Self::Late(time) | Self::Merge(time) | Self::Reboot(time) => {
-                Some(time)
-            }
+            Self::Delay(time)
+            | Self::Late(time)
+            | Self::Garbage(time)
+            | Self::Merge(time)
+            | Self::Reboot(time) => Some(time),
             _ => None,
         }
     }
@@ -126,6 +130,7 @@ impl Fault {
                 let time = Duration::from_millis(time);
                 self.kind = match self.kind {
                     FaultKind::Late(_) => FaultKind::Late(time),
+                    FaultKind::Garbage(_) => FaultKind::Garbage(time),
                     FaultKind::Merge(_) => FaultKind::Merge(time),
                     FaultKind::Reboot(_) => FaultKind::Reboot(time),
                     _ => FaultKind::Delay(time),
@@ -152,6 +157,7 @@ impl fmt::Display for Fault {
         let millis = |time: Duration| ("ms", u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let own = match self.kind {
             FaultKind::Exception(code) => Some(("code", code.into())),
+            FaultKind::Garbage(Duration::ZERO) => None,
             kind => kind.time().map(millis),
         };
         let rest = [

@@ -21,11 +21,11 @@ pub(super) fn damage(frame: &mut Vec<u8>, effects: &Effects, weak_spot: usize) {
 /// What a bus picks up when nobody drives it. No beginning of a frame, on a line or in a TCP stream.
 const GARBAGE: [u8; 5] = [0x00, 0xFF, 0x55, 0xAA, 0x0F];
 
-/// What comes before the answer to `request`, a whole frame.
-pub(super) fn before(request: &[u8], effects: &Effects) -> Vec<u8> {
+/// What comes before the answer to `request`, a whole frame, and how long before.
+pub(super) fn before(request: &[u8], effects: &Effects) -> (Vec<u8>, Duration) {
     let echo = if effects.echo { request } else { &[] };
-    let garbage: &[u8] = if effects.garbage { &GARBAGE } else { &[] };
-    [echo, garbage].concat()
+    let garbage: &[u8] = if effects.garbage.is_some() { &GARBAGE } else { &[] };
+    ([echo, garbage].concat(), effects.garbage.unwrap_or_default())
 }
 
 /// Answers that go out after others that were asked for later.

@@ -186,9 +186,13 @@ impl<P: AsyncRead + AsyncWrite + Unpin> Line<P> {
             }
             let mut request = Vec::with_capacity(rtu::MAX_FRAME);
             rtu::encode(unit, pdu, &mut request);
-            let mut frame = effects::before(&request, &effects);
+            let (mut frame, lead) = effects::before(&request, &effects);
+            if !lead.is_zero() {
+                self.transmit(&frame, asked + self.options.gap()).await?;
+                frame.clear();
+            }
             rtu::encode(unit ^ u8::from(effects.misaddressed), &answer, &mut frame);
-            self.send(frame, &effects, asked).await?;
+            self.send(frame, &effects, asked + lead).await?;
         }
         self.units.tally.notify();
         Ok(None)

@@ -230,7 +230,12 @@ impl Connection {
             // There is no CRC; a wrong protocol identifier is the damage that a client can see.
             effects::damage(&mut frame, &effects, 2);
             let request = self.input.get(taken - size..taken).unwrap_or_default();
-            let frame = [effects::before(request, &effects), frame].concat();
+            let (before, lead) = effects::before(request, &effects);
+            if !lead.is_zero() {
+                self.stream.write_all(&before).await?;
+                tokio::time::sleep(lead).await;
+            }
+            let frame = if lead.is_zero() { [before, frame].concat() } else { frame };
             if let Some(delay) = effects.delay {
                 tokio::time::sleep(delay).await;
             }

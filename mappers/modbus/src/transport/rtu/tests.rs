@@ -117,25 +117,117 @@ async fn a_dead_unit_costs_its_neighbour_its_time_out_and_a_short_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn noise_is_garbled_and_not_an_answer() {
-    for noise in [vec![0x55; 9], answer(1, 5)[..6].to_vec(), {
-        let mut wrong = answer(1, 5);
-        wrong[3] ^= 1;
-        wrong
-    }] {
+async fn a_damaged_or_cut_answer_is_garbled_and_owed_no_more() {
+    let damaged = {
+        let mut frame = answer(1, 5);
+        frame[3] ^= 1;
+        frame
+    };
+    for answered in [damaged, answer(1, 5)[..6].to_vec(), [&NOISE, &answer(1, 5)[..4]].concat()] {
         let (mut line, mut peer) = line();
         let device = async {
             request(&mut peer).await;
-            peer.write_all(&noise).await.unwrap();
+            peer.write_all(&answered).await.unwrap();
         };
         let fault = tokio::join!(value(&mut line, 1, 5), device).0.unwrap_err();
         assert!(matches!(fault, NoAnswer::Garbled(_)), "{fault:?}");
+        let again = Instant::now();
         let device = async {
             request(&mut peer).await;
             peer.write_all(&answer(1, 6)).await.unwrap();
         };
         assert_eq!(tokio::join!(value(&mut line, 1, 6), device).0, Ok(6));
+        assert!(again.elapsed() <= SETTLE + Duration::from_millis(2), "{:?}", again.elapsed());
     }
+}
+
+/// No beginning of a frame.
+const NOISE: [u8; 5] = [0x00, 0xFF, 0x55, 0xAA, 0x0F];
+
+#[tokio::test(start_paused = true)]
+async fn noise_before_an_answer_is_passed_over() {
+    let echo = with_checksum(vec![1, 3, 0, 10, 0, 1]);
+    // A first byte that announces far more than comes.
+    for noise in [NOISE.to_vec(), vec![1], vec![0x55, 3, 0xF0], [&NOISE[..], &echo].concat()] {
+        for pause in [0, 30] {
+            let (mut line, mut peer) = line();
+            let device = async {
+                request(&mut peer).await;
+                peer.write_all(&noise).await.unwrap();
+                sleep_until(Instant::now() + Duration::from_millis(pause)).await;
+                peer.write_all(&answer(1, 7)).await.unwrap();
+            };
+            assert_eq!(tokio::join!(value(&mut line, 1, 10), device).0, Ok(7), "{noise:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_does_not_pay_for_the_answer_of_a_slow_unit() {
+    let (mut line, mut peer) = line();
+    // Answers in turn what it was asked meanwhile; noise comes before its first answer.
+    let device = async {
+        for first in [true, false, false] {
+            let (unit, address) = request(&mut peer).await;
+            sleep_until(Instant::now() + Duration::from_millis(5)).await;
+            if first {
+                peer.write_all(&NOISE).await.unwrap();
+            }
+            sleep_until(Instant::now() + Duration::from_millis(300)).await;
+            peer.write_all(&answer(unit, address)).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    };
+    let reads = async {
+        for address in [10, 20, 30] {
+            let mut read = value(&mut line, 1, address).await;
+            if let Err(NoAnswer::Garbled(_)) = read {
+                read = value(&mut line, 1, address).await;
+            }
+            assert_eq!(read, Ok(address));
+        }
+    };
+    tokio::select! {
+        () = reads => {}
+        () = device => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_alone_is_silence_and_its_answer_is_still_owed() {
+    let (mut line, mut peer) = line();
+    let device = async {
+        request(&mut peer).await;
+        peer.write_all(&NOISE).await.unwrap();
+    };
+    let fault = tokio::join!(value(&mut line, 1, 10), device).0.unwrap_err();
+    assert_eq!(fault, NoAnswer::Silent("unit 1 sent nothing but noise for 500ms".into()));
+    let device = async {
+        sleep_until(Instant::now() + PATIENCE).await;
+        peer.write_all(&answer(1, 10)).await.unwrap();
+        assert_eq!(request(&mut peer).await, (1, 20));
+        peer.write_all(&answer(1, 20)).await.unwrap();
+    };
+    assert_eq!(tokio::join!(value(&mut line, 1, 20), device).0, Ok(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_answer_does_not_pay_for_the_one_that_is_waited_for() {
+    let (mut line, mut peer) = line();
+    let device = async {
+        request(&mut peer).await;
+        // To a request of two registers, long ago.
+        peer.write_all(&with_checksum(vec![1, 3, 4, 0, 1, 0, 2])).await.unwrap();
+    };
+    let fault = tokio::join!(value(&mut line, 1, 10), device).0.unwrap_err();
+    assert!(matches!(fault, NoAnswer::Silent(_)), "{fault:?}");
+    let device = async {
+        sleep_until(Instant::now() + PATIENCE).await;
+        peer.write_all(&answer(1, 10)).await.unwrap();
+        assert_eq!(request(&mut peer).await, (1, 20));
+        peer.write_all(&answer(1, 20)).await.unwrap();
+    };
+    assert_eq!(tokio::join!(value(&mut line, 1, 20), device).0, Ok(20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,6 +305,27 @@ async fn a_line_that_never_gets_quiet_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_line_that_is_quiet_between_late_frames_is_kept() {
+    let (mut line, mut peer) = line();
+    let patience = Duration::from_secs(5);
+    line.exchange(1, patience, &read(10)).await.unwrap_err();
+    request(&mut peer).await;
+    let device = async {
+        for unit in [8, 9, 1] {
+            sleep_until(Instant::now() + NEVER_QUIET).await;
+            peer.write_all(&answer(unit, 10)).await.unwrap();
+        }
+        assert_eq!(request(&mut peer).await, (1, 20));
+        peer.write_all(&answer(1, 20)).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        read = value(&mut line, 1, 20) => assert_eq!(read, Ok(20)),
+        () = device => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_stream_is_lost() {
     let (mut line, peer) = line();
     drop(peer);
@@ -269,6 +382,45 @@ proptest! {
             let ((late, dropped), ()) = tokio::join!(reads, device);
             // The last one's answer may come after the end.
             assert!(dropped == late || dropped + 1 == late, "{dropped} of {late}");
+        });
+    }
+
+    /// The same with noise at any time, from a unit that answers in turn, and a client that asks a damaged answer over.
+    #[test]
+    fn no_noise_makes_an_answer_another(
+        steps in prop::collection::vec((0u64..700, 0u64..700, prop::collection::vec(any::<u8>(), 0..8)), 1..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (mut line, mut peer) = line();
+            let device = async {
+                for (before, after, noise) in steps.iter().cycle() {
+                    let (unit, address) = request(&mut peer).await;
+                    sleep_until(Instant::now() + Duration::from_millis(*before)).await;
+                    // With the function's number noise could be the beginning of an answer, which nobody can tell.
+                    let noise: Vec<u8> = noise.iter().copied().filter(|byte| *byte != 3).collect();
+                    peer.write_all(&noise).await.unwrap();
+                    sleep_until(Instant::now() + Duration::from_millis(*after)).await;
+                    peer.write_all(&answer(unit, address)).await.unwrap();
+                }
+            };
+            let reads = async {
+                for (address, _) in (0..).zip(&steps) {
+                    let mut read = value(&mut line, 1, address).await;
+                    if let Err(NoAnswer::Garbled(_)) = read {
+                        read = value(&mut line, 1, address).await;
+                    }
+                    match read {
+                        Ok(word) => assert_eq!(word, address),
+                        Err(NoAnswer::Silent(_) | NoAnswer::Garbled(_)) => {}
+                        Err(fault) => panic!("{fault:?}"),
+                    }
+                }
+            };
+            tokio::select! {
+                () = reads => {}
+                () = device => {}
+            }
         });
     }
 }
