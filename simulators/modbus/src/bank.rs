@@ -247,11 +247,13 @@ fn pack(bits: &[bool]) -> u8 {
     bits.iter().rev().fold(0, |byte, &bit| (byte << 1) | u8::from(bit))
 }
 
-fn unpack(bytes: &[u8]) -> impl Iterator<Item = bool> {
+/// Bits of packed bytes, the lowest first.
+pub(crate) fn unpack(bytes: &[u8]) -> impl Iterator<Item = bool> {
     bytes.iter().flat_map(|&byte| (0..8).map(move |bit| byte >> bit & 1 == 1))
 }
 
-fn split(words: &[u8]) -> impl Iterator<Item = u16> {
+/// Words of bytes, the high byte first.
+pub(crate) fn split(words: &[u8]) -> impl Iterator<Item = u16> {
     words.chunks_exact(2).map(|pair| match *pair {
         [high, low] => u16::from_be_bytes([high, low]),
         _ => 0,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bank::Bank;
+use crate::bank::{Bank, split, unpack};
 use crate::codec::{Exception, Request, exception_pdu};
 use crate::counters::{Counters, Tally, UnitTally, Write};
 use crate::fault::{Effects, Faults};
@@ -211,25 +211,17 @@ impl Units {
 
     fn log(&self, unit: u8, request: &Request<'_>) {
         let write = |table, address, values| Write { unit, table, address, values };
-        let split = |words: &[u8]| {
-            words
-                .chunks_exact(2)
-                .map(|pair| match *pair {
-                    [high, low] => u16::from_be_bytes([high, low]),
-                    _ => 0,
-                })
-                .collect::<Vec<_>>()
-        };
         let write = match *request {
             Request::ReadBits { .. } | Request::ReadWords { .. } => return,
             Request::WriteCoil { address, on } => write(Table::Coils, address, vec![on.into()]),
             Request::WriteWord { address, word } => write(Table::Holding, address, vec![word]),
             Request::WriteCoils { start, count, bits } => {
-                let bits =
-                    bits.iter().flat_map(|byte| (0..8).map(move |bit| u16::from(byte >> bit & 1)));
-                write(Table::Coils, start, bits.take(count.into()).collect())
+                let bits = unpack(bits).map(u16::from).take(count.into());
+                write(Table::Coils, start, bits.collect())
             }
-            Request::WriteWords { start, words } => write(Table::Holding, start, split(words)),
+            Request::WriteWords { start, words } => {
+                write(Table::Holding, start, split(words).collect())
+            }
             Request::MaskWord { address, .. } => {
                 let now = self.now();
                 let word = self
@@ -238,7 +230,7 @@ impl Units {
                 write(Table::Holding, address, word.unwrap_or_default())
             }
             Request::ReadWriteWords { write_start, words, .. } => {
-                write(Table::Holding, write_start, split(words))
+                write(Table::Holding, write_start, split(words).collect())
             }
         };
         self.tally.write(write);
