@@ -16,7 +16,8 @@ use tracing_subscriber::EnvFilter;
 /// Reads and writes Modbus devices for an edge agent: TCP, RTU and RTU over TCP.
 ///
 /// Registers with the agent over DMI (edgetwin's or KubeEdge's EdgeCore), gets its devices from there, reports what
-/// they say and writes what is desired of them. Runs until SIGTERM or SIGINT.
+/// they say and writes what is desired of them. Runs until SIGTERM, SIGINT, or SIGHUP unless `nohup` keeps that off;
+/// leaves its safe values on the devices then.
 #[derive(Parser)]
 #[command(name = "mapper-modbus", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -71,8 +72,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: MapperConfig, metrics_file: Option<PathBuf>) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let requested = stop_requested()?;
     let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
     let metrics = mapper.metrics();
     let stop = CancellationToken::new();
@@ -80,11 +80,7 @@ async fn run(config: MapperConfig, metrics_file: Option<PathBuf>) -> anyhow::Res
     tokio::pin!(running);
     let ended = tokio::select! {
         ended = &mut running => ended,
-        _ = terminate.recv() => {
-            stop.cancel();
-            running.await
-        }
-        _ = interrupt.recv() => {
+        () = requested => {
             stop.cancel();
             running.await
         }
@@ -98,6 +94,36 @@ async fn run(config: MapperConfig, metrics_file: Option<PathBuf>) -> anyhow::Res
         "stopped"
     );
     ended
+}
+
+/// Listens for SIGTERM, SIGINT and SIGHUP from now on; the future ends with the first of them. A terminal that closes
+/// must not leave devices without their safe values.
+fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // To listen would undo what `nohup` did.
+    let mut hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+    let hung_up = async move {
+        match &mut hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hung_up => {}
+        }
+    })
+}
+
+/// Whether whoever started us wants us to outlive the terminal. The bit of signal n is the n-1st.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// Writes the counters now and then; without a file, waits for ever.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sim_modbus::command::{self, Arguments};
+use sim_modbus::command::{self, Arguments, CommandError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -47,21 +47,33 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 async fn simulate(arguments: Arguments) -> Result<(), (String, u8)> {
+    let requested = stop_requested().map_err(|error| (format!("signals: {error}"), 1))?;
     let stop = CancellationToken::new();
-    let signals = async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
-        }
-        stop.cancel();
-        std::future::pending::<io::Result<()>>().await
-    };
     let mut out = io::stdout();
-    tokio::select! {
-        ended = command::run(arguments, stop.clone(), &mut out) => {
-            ended.map_err(|error| (with_causes(&error), error.exit_code()))
+    let running = command::run(arguments, stop.clone(), &mut out);
+    tokio::pin!(running);
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        () = requested => {
+            stop.cancel();
+            running.await
         }
-        failed = signals => failed.map_err(|error: io::Error| (error.to_string(), 1)),
+    };
+    match ended {
+        // A reader who left is no failure.
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        ended => ended.map_err(|error| (with_causes(&error), error.exit_code())),
     }
+}
+
+/// Listens for SIGTERM and Ctrl-C from now on; the future ends with the first of them.
+fn stop_requested() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

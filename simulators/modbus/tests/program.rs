@@ -102,6 +102,17 @@ async fn it_ends_by_itself_after_its_duration() {
 }
 
 #[tokio::test]
+async fn a_reader_that_left_is_no_failure() {
+    let pump = format!("{DEMO}/pump-skid.yaml");
+    let arguments = [pump.as_str(), "--tcp", "127.0.0.1:0", "--duration", "50ms"];
+    let mut child = program(&arguments).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+    let message = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), message.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
 async fn it_refuses_with_a_reason_and_a_remedy() {
     let message = refused(&["no-such-file.yaml"], 2).await;
     assert!(message.contains("no-such-file.yaml: No such file"), "{message}");
