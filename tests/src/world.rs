@@ -325,12 +325,14 @@ impl World {
         machine.manifest(&self.wire)
     }
 
-    /// Replaces a machine's manifest by any text.
+    /// Replaces a machine's manifest by any text, at once: the agent never sees half of it.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn apply_text(&self, name: &str, text: &str) -> Result<()> {
-        Ok(std::fs::write(manifest_path(self.folder.path(), name), text)?)
+        let draft = self.folder.path().join(format!("device-{name}.draft"));
+        std::fs::write(&draft, text)?;
+        Ok(std::fs::rename(draft, manifest_path(self.folder.path(), name))?)
     }
 
     /// Takes a machine's manifest out of the folder.
@@ -419,7 +421,7 @@ impl World {
         let body = serde_json::json!({"properties": {property: {"value": value}}});
         let path = format!("{}/desired?wait={wait}", device_path(name));
         let (status, body) = http::patch(&self.api(), &path, &body).await?;
-        ensure!(status == 200 || status == 408, "{status}: {}", String::from_utf8_lossy(&body));
+        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
     }
 }

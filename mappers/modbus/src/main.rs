@@ -16,8 +16,8 @@ use tracing_subscriber::EnvFilter;
 /// Reads and writes Modbus devices for an edge agent: TCP, RTU and RTU over TCP.
 ///
 /// Registers with the agent over DMI (edgetwin's or KubeEdge's EdgeCore), gets its devices from there, reports what
-/// they say and writes what is desired of them. Runs until SIGTERM, SIGINT, or SIGHUP unless `nohup` keeps that off;
-/// leaves its safe values on the devices then.
+/// they say and writes what is desired of them. Runs until SIGTERM, SIGINT or, but for nohup, SIGHUP; then it leaves the
+/// safe values on its devices.
 #[derive(Parser)]
 #[command(name = "mapper-modbus", version, after_help = EXAMPLES)]
 struct Arguments {

@@ -30,7 +30,7 @@ pub struct Flapping {
     pub told: usize,
     /// Most that were told of one device within a minute.
     pub most_in_a_minute: usize,
-    /// States that a steady device on the same connection was told to have, besides online.
+    /// Changes of state that were told of a steady device on the same connection.
     pub neighbour_changes: usize,
     /// Connections that the mapper needed.
     pub connections: u64,
