@@ -46,7 +46,7 @@ pub struct Rtu {
 /// Polls four units as fast as the line goes, until they were asked `requests` times.
 ///
 /// # Errors
-/// A part does not start or ends, or the line is slower than [`SLOWEST`].
+/// A part does not start or ends, or a transaction takes six times as long as it should.
 pub async fn run(requests: u64) -> Result<Rtu> {
     let machines: Vec<_> = (1..=UNITS)
         .map(|unit| {
