@@ -181,10 +181,14 @@ async fn the_gap_before_a_request_is_measured() {
     let gap = handle.counters().smallest_gap.unwrap();
     assert!(gap >= Duration::from_millis(5), "{gap:?}");
 
-    port.write_all(&rtu(1, &READ)).await.unwrap();
-    exactly(&mut port, 7).await;
-    let shorter = handle.counters().smallest_gap.unwrap();
-    assert!(shorter < gap, "{shorter:?}");
+    // A busy machine may make a gap of any length, but not each time.
+    let shorter = async {
+        while handle.counters().smallest_gap.unwrap() >= gap {
+            port.write_all(&rtu(1, &READ)).await.unwrap();
+            exactly(&mut port, 7).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), shorter).await.expect("a shorter gap");
     assert_eq!(handle.counters().overlapping_frames, 0);
 }
 
