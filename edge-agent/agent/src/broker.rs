@@ -90,7 +90,7 @@ impl Embedded {
             bind_addresses: vec![config.listen],
             max_clients: config.max_clients,
             max_packet_size: config.max_packet,
-            session_expiry_interval: Duration::from_secs(24 * 3600),
+            session_expiry_interval: LONGEST_SESSION,
             max_subscriptions_per_client: 1000,
             max_retained_messages: 10_000,
             max_retained_message_size: config.max_packet,
@@ -158,7 +158,8 @@ impl Broker for Publisher {
         let known = self.router.topic_count().await;
         let filters = self.hook.filters();
         known > 0
-            && (known != filters.counts.len()
+            && (filters.incomplete
+                || known != filters.counts.len()
                 || filters.counts.keys().any(|filter| topic_matches_filter(topic, filter)))
     }
 
@@ -166,6 +167,9 @@ impl Broker for Publisher {
         self.router.topic_count().await > 0
     }
 }
+
+/// How long a session may outlive its connection.
+const LONGEST_SESSION: Duration = Duration::from_secs(24 * 3600);
 
 /// What mqtt5 tells while it serves.
 #[derive(Default)]
@@ -190,8 +194,9 @@ impl BrokerEventHandler for Hook {
         &'a self,
         event: ClientConnectEvent,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        // What the broker granted; a DISCONNECT that asks for another time is not told.
-        let life = Duration::from_secs(event.session_expiry_interval.into());
+        // A DISCONNECT may ask for another time, which is not told: so too much is known of some, and of none too little.
+        let lasts = event.session_expiry_interval > 0;
+        let life = if lasts { LONGEST_SESSION } else { Duration::ZERO };
         self.note(|filters| filters.connect(&event.client_id, life, event.clean_start))
     }
 

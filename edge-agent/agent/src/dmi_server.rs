@@ -108,6 +108,8 @@ impl DmiServer {
                 // Of one that was refused the answer to a call of its own says what has become of it.
                 if twin.condition().problem.is_none() {
                     told.devices.insert(device.id.clone(), ToldDevice::of(twin));
+                } else {
+                    told.doubtful.push(device.id.clone());
                 }
                 let model_id = (device.id.namespace().to_owned(), device.model.clone());
                 if let Some(model) = self.catalogue.model_of(device)

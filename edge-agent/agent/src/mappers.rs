@@ -23,7 +23,7 @@ use device_twin::store::Object;
 use device_twin::{Change, ChangeKind, Command, PropertyChange};
 use dmi::convert::Peer;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -76,6 +76,7 @@ pub(crate) struct Mappers {
     ttl: Duration,
     timeout: Duration,
     started: mpsc::Sender<Start>,
+    ended: mpsc::Sender<End>,
 }
 
 #[derive(Debug)]
@@ -105,6 +106,14 @@ struct Start {
     told: Told,
     /// Whether the store keeps what is noted in `told`.
     kept: bool,
+}
+
+/// Asks for the end of a registration.
+#[derive(Debug)]
+struct End {
+    name: MapperName,
+    number: u64,
+    done: oneshot::Sender<()>,
 }
 
 /// A registration that its mapper has not been answered yet.
@@ -143,11 +152,13 @@ impl Mappers {
         devices: Vec<DeviceId>,
     ) -> (Arc<Self>, Reconciler) {
         let (started, starts) = mpsc::channel(REGISTRATIONS);
+        let (ended, ends) = mpsc::channel(REGISTRATIONS);
         let registry = Registry { leases: Leases::new(ttl), mappers: HashMap::new(), count: 0 };
         let registry = Mutex::new(registry);
-        let mappers = Arc::new(Self { registry, twins, catalogue, metrics, ttl, timeout, started });
+        let mappers =
+            Arc::new(Self { registry, twins, catalogue, metrics, ttl, timeout, started, ended });
         let former = Former::read(objects, devices);
-        (mappers.clone(), Reconciler::new(mappers, starts, former))
+        (mappers.clone(), Reconciler::new(mappers, starts, ends, former))
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -165,7 +176,11 @@ impl Mappers {
         }
         let former = self.registry().of_another_protocol(&info);
         if let Some(number) = former {
-            self.end(&info.name, number, "it serves another protocol now").await?;
+            // Whoever asks may hang up in the middle of it.
+            let (done, ended) = oneshot::channel();
+            let end = End { name: info.name.clone(), number, done };
+            self.ended.send(end).await.map_err(|_| Unavailable::Stopped)?;
+            ended.await.map_err(|_| Unavailable::Stopped)?;
         }
         let task = self.started.clone().reserve_owned().await;
         let task = task.map_err(|_| Unavailable::Stopped)?;

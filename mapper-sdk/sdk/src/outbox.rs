@@ -142,7 +142,11 @@ impl Outbox {
                 }
             }
         }
-        entry.acks.extend(batch.acks);
+        for ack in batch.acks {
+            // Said once more: a device that comes and goes while the agent is away says the same again and again.
+            entry.acks.retain(|waiting| *waiting != ack);
+            entry.acks.push(ack);
+        }
         entry.receipts.extend(batch.receipts);
         self.clock += 1;
         self.queue(seat, self.clock);

@@ -10,11 +10,13 @@ use tokio::time::Instant;
 const LEFT_SESSIONS: usize = 1000;
 
 /// Who subscribed to what. A session that outlives its connection keeps its subscriptions for its time, as it does
-/// in the broker. Where the two differ in number, [`Broker::wanted`](super::Broker::wanted) says yes: to forget too early loses nothing.
+/// in the broker. Where the two differ in number, [`Broker::wanted`](super::Broker::wanted) says yes.
 #[derive(Default)]
 pub(super) struct Filters {
     clients: HashMap<Arc<str>, Session>,
     pub(super) counts: HashMap<Arc<str>, usize>,
+    /// Whether a session was forgotten that the broker may have still.
+    pub(super) incomplete: bool,
 }
 
 #[derive(Default)]
@@ -69,6 +71,7 @@ impl Filters {
         {
             let first = first.clone();
             self.forget(&first);
+            self.incomplete = true;
         }
     }
 
@@ -173,5 +176,6 @@ mod tests {
         }
         assert_eq!((filters.clients.len(), filters.counts.len()), (LEFT_SESSIONS, LEFT_SESSIONS));
         assert!(!filters.clients.keys().any(|client| client.starts_with("client")), "oldest first");
+        assert!(filters.incomplete, "somebody may wait for anything");
     }
 }

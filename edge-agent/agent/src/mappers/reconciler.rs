@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::resume::Former;
-use super::{Mappers, Start, worker};
+use super::{End, Mappers, Start, worker};
 use crate::feed::Missed;
 use crate::leases::MapperName;
 use crate::twins::Unavailable;
@@ -26,6 +26,7 @@ const KEEPING: Duration = Duration::from_millis(500);
 pub(crate) struct Reconciler {
     mappers: Arc<Mappers>,
     starts: mpsc::Receiver<Start>,
+    ends: mpsc::Receiver<End>,
     former: Former,
     resumed: Vec<Start>,
 }
@@ -34,9 +35,10 @@ impl Reconciler {
     pub(super) fn new(
         mappers: Arc<Mappers>,
         starts: mpsc::Receiver<Start>,
+        ends: mpsc::Receiver<End>,
         former: Former,
     ) -> Self {
-        Self { mappers, starts, former, resumed: Vec::new() }
+        Self { mappers, starts, ends, former, resumed: Vec::new() }
     }
 
     /// Takes those mappers of an earlier run as registered whose sockets answer.
@@ -66,6 +68,13 @@ impl Reconciler {
                 () = stop.cancelled() => break,
                 Some(start) = self.starts.recv() => {
                     tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
+                }
+                Some(End { name, number, done }) = self.ends.recv() => {
+                    if mappers.end(&name, number, "it serves another protocol now").await.is_err() {
+                        break;
+                    }
+                    // Whoever asked may have hung up.
+                    let _ = done.send(());
                 }
                 Some(ended) = tasks.join_next() => {
                     let ended = ended.map_err(|error| error.to_string())?;

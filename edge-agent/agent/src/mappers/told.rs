@@ -19,6 +19,8 @@ use crate::catalogue::ModelId;
 pub(crate) struct Told {
     pub(crate) devices: HashMap<DeviceId, ToldDevice>,
     pub(crate) models: HashMap<ModelId, Arc<DeviceModel>>,
+    /// Devices that stood in the answer to its registration, and that it may have refused.
+    pub(crate) doubtful: Vec<DeviceId>,
     /// The same as the store keeps it, together with what an earlier run told; none for a mapper that knows leases.
     pub(super) noted: Option<Noted>,
 }
@@ -32,7 +34,8 @@ impl Told {
     /// Has the store keep it from now on: what it keeps.
     pub(super) fn note(&mut self) -> &Noted {
         let told = self.devices.iter().map(|(id, told)| (id.clone(), told.fingerprint()));
-        self.noted.insert(told.collect())
+        let doubtful = self.doubtful.iter().map(|id| (id.clone(), OTHER));
+        self.noted.insert(told.chain(doubtful).collect())
     }
 }
 

@@ -217,7 +217,9 @@ impl Worker {
                     }
                     // It only lacks something, and will ask for it.
                     if status.code() != Code::FailedPrecondition {
-                        self.judged(&id, refuse::in_short(status.message())).await;
+                        let wordless = || Some(format!("refused: {}", status.code()).into());
+                        let problem = refuse::in_short(status.message()).or_else(wordless);
+                        self.judged(&id, problem).await;
                     }
                 }
                 Call::Silent(status) => {
@@ -444,7 +446,7 @@ fn judge<T>(answer: Result<tonic::Response<T>, Status>) -> Call {
             Code::Unavailable | Code::ResourceExhausted => Call::Unreached(status),
             Code::DeadlineExceeded | Code::Cancelled => Call::Silent(status),
             // Not the mapper's word but the connection's.
-            Code::Unknown if status.source().is_some() => Call::Unreached(status),
+            _ if status.source().is_some() => Call::Unreached(status),
             _ => Call::Refused(status),
         },
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use device_model::{Access, PropertyName, Value};
 use futures::FutureExt;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -224,6 +224,9 @@ impl<D: Driver> Endpoint<D> {
         let points = self.members.get(&seat).map_or(0, |member| member.points.len());
         let mut watched = Vec::new();
         for point in 0..points {
+            if cancel.is_cancelled() {
+                return Ok(());
+            }
             let Some(member) = self.members.get_mut(&seat) else { return Ok(()) };
             member.points[point].tag = None;
             if !member.property(point).report {
@@ -254,6 +257,9 @@ impl<D: Driver> Endpoint<D> {
             self.schedule.join(seat, &cycles, Instant::now().into_std());
         }
         for point in watched {
+            if cancel.is_cancelled() {
+                return Ok(());
+            }
             let Some(member) = self.members.get(&seat) else { return Ok(()) };
             let call = session.read_back(&member.unit, &member.points[point].visitor);
             let call = bounded(limit, &self.metrics, call);
@@ -309,8 +315,8 @@ impl<D: Driver> Endpoint<D> {
         self.tell_health(seat).await;
     }
 
-    /// Leaves the outputs of devices that answer as their owner wants them when nobody minds them. A device that fell
-    /// silent a moment ago gets half of the time that is left, so that those after it have theirs.
+    /// Leaves the outputs of devices that answer as their owner wants them when nobody minds them. A call may take half
+    /// of the time that is left, so that a device that fell silent a moment ago leaves those after it theirs.
     pub(super) async fn apply_safe_values(&mut self, session: &mut D::Session) {
         self.flush().await;
         let end = Instant::now() + self.limits.stop;
@@ -322,9 +328,6 @@ impl<D: Driver> Endpoint<D> {
         let mut to_come = devices.len();
         for (member, values) in devices {
             to_come -= 1;
-            let left = end.saturating_duration_since(Instant::now());
-            let share = if to_come > 0 { left / 2 } else { left };
-            let end = Instant::now() + share;
             let down = (member.link != Link::Up).then(|| Cause::from("the device does not answer"));
             let mut silent = lost.clone().or(down);
             for (point, property, value) in values {
@@ -333,8 +336,10 @@ impl<D: Driver> Endpoint<D> {
                     warn!(%device, %property, %cause, "safe value not written");
                     continue;
                 }
+                let left = end.saturating_duration_since(Instant::now());
+                let share = if to_come > 0 { left / 2 } else { left };
                 let call = session.write(&member.unit, &point.visitor, value);
-                match timeout_at(end, bounded(limit, &self.metrics, call)).await {
+                match timeout(share, bounded(limit, &self.metrics, call)).await {
                     Ok(Ok(Ok(()))) => info!(%device, %property, %value, "safe value"),
                     Ok(Ok(Err(fault))) => warn!(%device, %property, %fault, "safe value not taken"),
                     Ok(Err(SessionFault::Silent(cause))) => silent = Some(cause),

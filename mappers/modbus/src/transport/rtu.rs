@@ -89,6 +89,8 @@ pub(crate) struct Rtu<S> {
     pace: Pace,
     /// When the last byte went or came, or the last wait ended.
     quiet_since: Instant,
+    /// Whether a request is on its way. Still so at the next one: its call was dropped.
+    asking: bool,
     /// How long the line must be quiet before the next request.
     settle: Duration,
     /// Units that may still come with a late answer, and until when.
@@ -106,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
             stream,
             pace,
             quiet_since: Instant::now(),
+            asking: false,
             settle: Duration::ZERO,
             owing: Vec::new(),
             outbox: Vec::with_capacity(LONGEST_FRAME),
@@ -126,6 +129,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         ask: &Ask<'_>,
     ) -> Result<Answer<'_>, NoAnswer> {
         self.inbox.advance(std::mem::take(&mut self.answered));
+        if std::mem::take(&mut self.asking) {
+            self.quiet_since = Instant::now();
+        }
         self.quieten(unit).await?;
         frame(ask, ModbusProto::Rtu, 0, unit, &mut self.outbox)?;
         let longest = FRAMING + ask.answer_length();
@@ -134,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         // Until the answer is here it is owed, also if this call is dropped on the way.
         self.settle = SETTLE.max(self.pace.time_of(longest));
         self.owing.push((unit, Instant::now() + patience_here + owing_time(patience)));
+        self.asking = true;
         let answer = timeout(patience_here, async {
             self.stream.write_all(&self.outbox).await.map_err(|error| lost("send", &error))?;
             loop {
@@ -144,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
             }
         })
         .await;
+        self.asking = false;
         self.quiet_since = Instant::now();
         let fault = match answer {
             Ok(Ok(length)) => {
@@ -236,8 +244,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         self.outbox.get(1).is_some_and(|function| !matches!(function, 5 | 6))
     }
 
-    /// Whether `bytes` begin as the answer to `ask` must: unit, function, and then the length, or the address.
+    /// Whether `bytes` begin as the answer to `ask` must: unit, function, and then the length, or the address; or as an
+    /// exception.
     fn begins_answer(&self, bytes: &[u8], ask: &Ask<'_>) -> bool {
+        if let ([unit, function], [asked, with, ..]) =
+            (bytes.get(..2).unwrap_or_default(), &self.outbox[..])
+            && (unit, *function) == (asked, with | 0x80)
+        {
+            return true;
+        }
         if !ask.is_read() {
             return bytes.starts_with(&self.outbox[..4]);
         }

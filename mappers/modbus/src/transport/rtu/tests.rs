@@ -96,6 +96,24 @@ async fn a_late_answer_that_came_while_nobody_listened_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_dropped_call_the_line_is_quiet_before_the_next_request() {
+    let (mut line, mut peer) = line();
+    let dropped = timeout(PATIENCE / 2, value(&mut line, 1, 10)).await;
+    assert!(dropped.is_err(), "it was still waited for");
+    request(&mut peer).await;
+    let begin = Instant::now();
+    let device = async {
+        assert_eq!(request(&mut peer).await, (2, 20));
+        let waited = begin.elapsed();
+        peer.write_all(&answer(2, 20)).await.unwrap();
+        waited
+    };
+    let (value, waited) = tokio::join!(value(&mut line, 2, 20), device);
+    assert_eq!(value, Ok(20));
+    assert!(waited >= SETTLE, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_unit_costs_its_neighbour_its_time_out_and_a_short_silence() {
     let (mut line, mut peer) = line();
     let begin = Instant::now();
@@ -123,7 +141,13 @@ async fn a_damaged_or_cut_answer_is_garbled_and_owed_no_more() {
         frame[3] ^= 1;
         frame
     };
-    for answered in [damaged, answer(1, 5)[..6].to_vec(), [&NOISE, &answer(1, 5)[..4]].concat()] {
+    let exception = {
+        let mut frame = with_checksum(vec![1, 0x83, 2]);
+        frame[2] ^= 1;
+        frame
+    };
+    let cut = [&NOISE, &answer(1, 5)[..4]].concat();
+    for answered in [damaged, exception, answer(1, 5)[..6].to_vec(), cut] {
         let (mut line, mut peer) = line();
         let device = async {
             request(&mut peer).await;
