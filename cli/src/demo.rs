@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use device_model::DeviceState;
+use mapper_sdk::signal;
 use tokio::time::sleep;
 
 use crate::client::Client;
@@ -27,7 +28,6 @@ use crate::demo::show::{Form, show};
 use crate::logging::{self, Target};
 use crate::outcome::{Outcome, complain};
 use crate::output::OutputArgs;
-use crate::signal;
 
 /// Run simulated devices, a mapper and an agent, and show live values
 ///

@@ -12,7 +12,6 @@ mod manifests;
 mod outcome;
 mod output;
 mod place;
-mod signal;
 
 use std::process::ExitCode;
 

@@ -6,14 +6,13 @@ use anyhow::bail;
 use clap::Subcommand;
 use device_model::{Device, Quality, QualityCode, Timestamp};
 use mapper_modbus::ModbusDriver;
-use mapper_sdk::{Driver, Mapper, MapperConfig, OnceReading, once};
+use mapper_sdk::{Driver, Mapper, MapperConfig, OnceReading, once, signal};
 use serde::Serialize;
 
 use crate::logging::{self, Target};
 use crate::manifests;
 use crate::outcome::{Outcome, complain};
 use crate::output::{OutputArgs, add, faint, print, quality_cell, table, text, with_unit};
-use crate::signal;
 
 /// Run the Modbus mapper
 #[derive(Debug, Subcommand)]

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use edge_agent::Agent;
 use edge_agent::config::LogFormat;
+use mapper_sdk::signal;
 
 use crate::commands::config::{chosen, load};
 use crate::logging::{self, Target};
 use crate::outcome::Outcome;
-use crate::signal;
 
 /// Run the agent in the foreground
 #[derive(Debug, clap::Args)]

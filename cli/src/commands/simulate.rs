@@ -1,11 +1,11 @@
 //! `edgetwin simulate`: simulated devices with faults. The same library as the program `sim-modbus`.
 
 use clap::Subcommand;
+use mapper_sdk::signal;
 use sim_modbus::command::{self, Arguments, CommandError};
 
 use crate::logging::{self, Target};
 use crate::outcome::Outcome;
-use crate::signal;
 
 /// Run simulated devices, for tests and for trying things out
 #[derive(Debug, Subcommand)]

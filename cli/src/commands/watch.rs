@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::bail;
 use device_model::Timestamp;
 use edge_agent::api::view::{DeviceView, Event, EventKind};
+use mapper_sdk::signal;
 
 use crate::client::{Client, ConnectArgs};
 use crate::outcome::Outcome;
 use crate::output::{OutputArgs, print_item, with_unit};
-use crate::signal;
 
 /// Print twin changes as they happen, until Ctrl-C
 #[derive(Debug, clap::Args)]

@@ -94,6 +94,7 @@ mod report;
 mod reporter;
 mod schedule;
 mod server;
+pub mod signal;
 mod steadiness;
 mod strategy;
 #[cfg(any(test, feature = "testkit"))]

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use mapper_modbus::ModbusDriver;
-use mapper_sdk::{Mapper, MapperConfig, Metrics};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use mapper_sdk::{Mapper, MapperConfig, Metrics, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -72,20 +70,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: MapperConfig, metrics_file: Option<PathBuf>) -> anyhow::Result<()> {
-    let requested = stop_requested()?;
+    let requested = signal::stop_requested()?;
     let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
     let metrics = mapper.metrics();
-    let stop = CancellationToken::new();
-    let running = mapper.run(stop.clone());
-    tokio::pin!(running);
-    let ended = tokio::select! {
-        ended = &mut running => ended,
-        () = requested => {
-            stop.cancel();
-            running.await
+    let ended = signal::run_until(requested, |stop| async {
+        tokio::select! {
+            ended = mapper.run(stop) => ended,
+            () = write_metrics(metrics_file, metrics.clone()) => Ok(()),
         }
-        () = write_metrics(metrics_file, metrics.clone()) => Ok(()),
-    };
+    })
+    .await;
     info!(
         reads = metrics.reads.count(),
         writes = metrics.writes.count(),
@@ -94,36 +88,6 @@ async fn run(config: MapperConfig, metrics_file: Option<PathBuf>) -> anyhow::Res
         "stopped"
     );
     ended
-}
-
-/// Listens for SIGTERM, SIGINT and SIGHUP from now on; the future ends with the first of them. A terminal that closes
-/// must not leave devices without their safe values.
-fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // To listen would undo what `nohup` did.
-    let mut hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-    let hung_up = async move {
-        match &mut hangup {
-            Some(hangup) => hangup.recv().await,
-            None => std::future::pending().await,
-        }
-    };
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hung_up => {}
-        }
-    })
-}
-
-/// Whether whoever started us wants us to outlive the terminal. The bit of signal n is the n-1st.
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// Writes the counters now and then; without a file, waits for ever.

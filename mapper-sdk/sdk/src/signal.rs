@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Being asked to stop, for the programs of mappers and for whatever else runs in front of a person.
 
 use std::future::Future;
 use std::io;
@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Listens for Ctrl-C, SIGTERM and the end of the terminal from now on; the future ends with the first of them.
 ///
-/// Who works for a person in front of a terminal ends in order when that closes. The program `edge-agent` does not
-/// listen to it: it is a service.
+/// A terminal that closes must not leave devices without their safe values; started with `nohup`, the program outlives
+/// it.
 ///
 /// # Errors
 /// The system does not let us listen.
-pub(crate) fn stop_requested() -> io::Result<impl Future<Output = ()> + Send> {
+pub fn stop_requested() -> io::Result<impl Future<Output = ()> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // To listen would undo what `nohup` did.
@@ -43,7 +43,7 @@ fn hangup_is_ignored() -> bool {
 
 /// Runs what `start` gives until it ends by itself; once `requested` ends, its token is cancelled, and it may end in
 /// order.
-pub(crate) async fn run_until<R: Future>(
+pub async fn run_until<R: Future>(
     requested: impl Future<Output = ()>,
     start: impl FnOnce(CancellationToken) -> R,
 ) -> R::Output {
