@@ -15,11 +15,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod api;
+mod devices;
+mod explain;
+mod log;
+mod mqtt;
 mod print;
 mod span;
+mod store;
 
+pub use api::Api;
+pub use devices::Devices;
+pub use log::{Log, LogFormat};
+pub use mqtt::{Mqtt, MqttMode};
 pub use print::{Setting, Source, settings};
 pub use span::Span;
+pub use store::Store;
+
+use explain::explain;
 
 /// The one `apiVersion` that is read.
 pub const API_VERSION: &str = "edgetwin.io/v1";
@@ -102,23 +115,6 @@ impl Default for Node {
     }
 }
 
-/// `store`: the SQLite file of twins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Store {
-    /// Directory of `twins.db`. Default `/var/lib/edgetwin`.
-    pub dir: PathBuf,
-    /// The longest span of reported values that a power cut may lose; `0s`: none. Desired values and
-    /// acknowledgements never are. Default 10 s.
-    pub sync: Span,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { dir: "/var/lib/edgetwin".into(), sync: Span::secs(10) }
-    }
-}
-
 /// `manifests`: DeviceModel and Device files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -130,108 +126,6 @@ pub struct Manifests {
 impl Default for Manifests {
     fn default() -> Self {
         Self { dir: "/etc/edgetwin/manifests".into() }
-    }
-}
-
-/// `devices`: the DMI server for mappers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Devices {
-    /// Its Unix socket. Default `/run/edgetwin/dmi.sock`.
-    pub dmi_socket: PathBuf,
-    /// How long a mapper keeps its devices without a call. Default 30 s.
-    pub lease_ttl: Span,
-    /// Longest call to a mapper before it is tried again. Default 10 s.
-    pub call_timeout: Span,
-    /// Calls that may wait for the store before RESOURCE_EXHAUSTED is the answer. Default 1024.
-    pub queue: usize,
-}
-
-impl Default for Devices {
-    fn default() -> Self {
-        Self {
-            dmi_socket: "/run/edgetwin/dmi.sock".into(),
-            lease_ttl: Span::secs(30),
-            call_timeout: Span::secs(10),
-            queue: 1024,
-        }
-    }
-}
-
-/// `mqtt.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MqttMode {
-    /// A broker inside the agent.
-    #[default]
-    Embedded,
-    /// No MQTT.
-    Off,
-}
-
-/// `mqtt`: the event bus for local apps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Mqtt {
-    /// `embedded` (default) or `off`.
-    pub mode: MqttMode,
-    /// Address of the embedded broker. Default 127.0.0.1:1883; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Most clients at a time. Default 100.
-    pub max_clients: usize,
-    /// Largest packet, in bytes. Default 262144.
-    pub max_packet: usize,
-}
-
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            mode: MqttMode::Embedded,
-            listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
-            max_clients: 100,
-            max_packet: 256 * 1024,
-        }
-    }
-}
-
-/// `api`: HTTP over a Unix socket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Api {
-    /// Default `/run/edgetwin/api.sock`.
-    pub socket: PathBuf,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { socket: "/run/edgetwin/api.sock".into() }
-    }
-}
-
-/// `log.format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One line for people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// `log`: to standard error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Log {
-    /// `error`, `warn`, `info` (default), `debug`, `trace`, or a filter such as `info,edge_agent=debug`.
-    pub level: String,
-    /// `text` (default) or `json`.
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
     }
 }
 
@@ -316,51 +210,6 @@ impl AgentConfig {
         }
         Ok(())
     }
-}
-
-/// Says where, and adds the key that was probably meant.
-fn explain(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let Some(at) = error.location() else { return text };
-    let (line, column) = (at.line(), at.column());
-    // The library names the place last; a reader, and an editor, look for it first.
-    let said = text.trim_end_matches(&format!(" at line {line}, column {column}"));
-    let meant = unknown_key(said).and_then(|(given, known)| nearest(given, &known));
-    let hint = meant.map(|key| format!("; did you mean \"{key}\"?")).unwrap_or_default();
-    format!("line {line}, column {column}: {said}{hint}")
-}
-
-/// Takes serde's sentence about an unknown field apart: the key, and those that would do.
-fn unknown_key(text: &str) -> Option<(&str, Vec<&str>)> {
-    let rest = &text[text.find("unknown field")?..];
-    let given = rest.split('`').nth(1)?;
-    let known = rest.split_once("expected ")?.1.trim_start_matches("one of ");
-    Some((given, known.split(", ").map(|word| word.trim_matches('`')).collect()))
-}
-
-/// The known word closest to `given`, if it is close enough to be a slip.
-fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
-    let distance = |word: &str| edit_distance(&given.to_lowercase(), &word.to_lowercase());
-    known.iter().copied().map(|word| (distance(word), word)).min().and_then(|(steps, word)| {
-        let limit = (word.len() / 3).max(1) + 1;
-        (steps <= limit).then_some(word)
-    })
-}
-
-/// Levenshtein's: the least number of letters to insert, delete or replace.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
