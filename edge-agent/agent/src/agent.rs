@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::api::view::Part;
 use crate::api::{self, Context};
 use crate::broker::Embedded;
 use crate::catalogue::Catalogue;
@@ -19,6 +20,7 @@ use crate::config::MqttMode;
 use crate::dmi_server::DmiServer;
 use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
+use crate::health::Health;
 use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
@@ -109,8 +111,12 @@ impl Agent {
         let metrics = Arc::new(Metrics::default());
         let faults = Arc::new(Faults::default());
         let dir = &config.manifests.dir;
-        let mut manifests = Manifests::watch(dir, twins.clone(), catalogue.clone(), faults.clone())
-            .map_err(|error| Error::place("manifests folder", dir, error))?;
+        let health = Arc::new(Health::default());
+        health.ok(Part::Store);
+        let watched =
+            Manifests::watch(dir, twins.clone(), catalogue.clone(), faults.clone(), health.clone());
+        let mut manifests =
+            watched.map_err(|error| Error::place("manifests folder", dir, error))?;
         // What is defined is known before the first mapper asks.
         if manifests.reconcile().await.is_err() {
             return Err(Error::Part { part: TWINS, reason: owner.fault().await });
@@ -145,6 +151,7 @@ impl Agent {
             mappers,
             metrics: metrics.clone(),
             faults,
+            health: health.clone(),
             epoch,
             stop: token.clone(),
         };
@@ -154,7 +161,8 @@ impl Agent {
             let serving = dmi.serve_manager(server, token.clone());
             async move { serving.await.map_err(|error| error.to_string()) }
         });
-        parts.spawn("mappers", reconciler.run(start, token.clone()));
+        health.ok(Part::Dmi);
+        parts.spawn("mappers", reconciler.run(start, health.clone(), token.clone()));
         parts.spawn("manifests", {
             let running = manifests.run(token.clone());
             async move {
@@ -165,10 +173,12 @@ impl Agent {
         parts.spawn("API", async move {
             api::serve(api, context).await.map_err(|error| error.to_string())
         });
+        health.ok(Part::Api);
         if let Some(broker) = broker {
             let inbox = Arc::new(Receiver { twins: twins.clone(), metrics: metrics.clone() });
             let outbox =
                 Outbox::new(broker.publisher(), twins.clone(), config.node.name.clone(), metrics);
+            health.ok(Part::Mqtt);
             parts.spawn("MQTT broker", broker.run(inbox, token.clone()));
             let running = outbox.run(start, token.clone());
             parts.spawn("event bus", async move {

@@ -36,6 +36,11 @@ impl Catalogue {
         devices
     }
 
+    /// The devices that `wanted` picks, in any order.
+    pub(crate) fn find(&self, wanted: impl Fn(&Device) -> bool) -> Vec<Arc<Device>> {
+        self.read().devices.values().filter(|device| wanted(device)).cloned().collect()
+    }
+
     /// The model of a device.
     pub(crate) fn model_of(&self, device: &Device) -> Option<Arc<DeviceModel>> {
         let id = (device.id.namespace().to_owned(), device.model.clone());

@@ -21,6 +21,7 @@ mod dmi_server;
 mod error;
 mod eventbus;
 mod feed;
+mod health;
 mod leases;
 mod manifests;
 mod mappers;

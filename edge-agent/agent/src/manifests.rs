@@ -20,8 +20,10 @@ use tracing::{info, warn};
 use folder::SETTLE;
 pub(crate) use folder::{Fault, Folder};
 
+use crate::api::view::{Part, PartStatus};
 use crate::catalogue::{Catalogue, Definitions};
 use crate::feed::Origin;
+use crate::health::Health;
 use crate::twins::{Twins, Unavailable};
 
 /// How often the folder is read though nobody said that it changed.
@@ -58,6 +60,7 @@ pub(crate) struct Manifests {
     twins: Twins,
     catalogue: Arc<Catalogue>,
     faults: Arc<Faults>,
+    health: Arc<Health>,
     changed: Arc<Notify>,
     /// Kept for its watch, which ends with it; none where the system has no watches to give.
     _watcher: Option<notify::RecommendedWatcher>,
@@ -73,6 +76,7 @@ impl Manifests {
         twins: Twins,
         catalogue: Arc<Catalogue>,
         faults: Arc<Faults>,
+        health: Arc<Health>,
     ) -> std::io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let changed = Arc::new(Notify::new());
@@ -87,6 +91,7 @@ impl Manifests {
             twins,
             catalogue,
             faults,
+            health,
             changed,
             _watcher: watcher,
             loaded: Definitions::default(),
@@ -166,10 +171,23 @@ impl Manifests {
             self.catalogue.replace(self.loaded.clone());
         }
         self.tell_faults(&faults);
+        self.tell_health(&faults);
         self.faults.replace(faults);
         let (devices, models) = (self.loaded.devices.len(), self.loaded.models.len());
         info!(devices, models, changed = commands.len(), "manifests read");
         Ok(look.unsettled)
+    }
+
+    fn tell_health(&self, faults: &[Fault]) {
+        let Some(Fault { file, message, .. }) = faults.first() else {
+            return self.health.ok(Part::Manifests);
+        };
+        let reason = match faults.len() {
+            1 => format!("{file}: {message}"),
+            several => format!("{several} problems, the first in {file}: {message}"),
+        };
+        let remedy = "mend the file; it is read again by itself";
+        self.health.set(Part::Manifests, PartStatus::Degraded, reason, remedy);
     }
 
     /// One line for each fault that is new, and for each that is mended.

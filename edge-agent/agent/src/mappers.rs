@@ -27,8 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::api::view::{Part, PartStatus};
 use crate::catalogue::Catalogue;
 use crate::feed::Origin;
+use crate::health::Health;
 use crate::leases::{Denied, Leases, MapperName};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
@@ -248,6 +250,24 @@ impl Mappers {
     /// How many are registered.
     pub(crate) fn count(&self) -> usize {
         self.registry().mappers.len()
+    }
+
+    /// Whether each device has a mapper.
+    fn tell_health(&self, health: &Health) {
+        let registry = self.registry();
+        let mut alone = self.catalogue.find(|device| registry.leases.owner(&device.id).is_none());
+        drop(registry);
+        alone.sort_by(|a, b| a.id.cmp(&b.id));
+        let Some(first) = alone.first() else { return health.ok(Part::Mappers) };
+        let (id, protocol) = (&first.id, &first.protocol);
+        let reason = match alone.len() {
+            1 => format!("device {id} has no mapper: none for {protocol} is registered"),
+            several => format!(
+                "{several} devices have no mapper, the first of them {id}: none for {protocol} is registered"
+            ),
+        };
+        let remedy = format!("start a mapper for {protocol}, or remove the device's manifest");
+        health.set(Part::Mappers, PartStatus::Degraded, reason, remedy);
     }
 
     /// A device is new, changed or gone.

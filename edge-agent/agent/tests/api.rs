@@ -6,8 +6,8 @@ mod world;
 
 use hyper::Method;
 use serde_json::{Value as Json, json};
-use world::World;
 use world::mapper::FakeMapper;
+use world::{World, eventually};
 
 /// Asks; the answer is an error with all four parts, and its field is the one at fault.
 async fn refused(
@@ -163,4 +163,47 @@ async fn metrics_tell_what_was_refused_and_dropped_by_reason() {
         assert!(values > 0, "{help}");
     }
     assert!(families.len() > 15, "{families:?}");
+}
+
+/// The part of that name, once it is of that status.
+async fn part(world: &World, name: &str, status: &str) -> Json {
+    eventually(name, async || {
+        let (_, body) = world.request(Method::GET, "/readyz", "").await;
+        let ready: Json = serde_json::from_slice(&body).unwrap();
+        let parts = ready["parts"].as_array().unwrap();
+        let part = parts.iter().find(|part| part["name"] == name).unwrap();
+        (part["status"] == status).then(|| part.clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_part_says_how_it_is_since_when_and_what_to_do() {
+    let world = World::with(&[("pump", "")]).await;
+    let mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    for name in ["store", "dmi", "mqtt", "manifests", "mappers", "api"] {
+        let well = part(&world, name, "ok").await;
+        assert_eq!((&well["reason"], &well["remedy"]), (&json!(""), &json!("")), "{well}");
+    }
+    let (status, body) = world.request(Method::GET, "/readyz", "").await;
+    let ready: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &ready["status"]), (200, &json!("ready")), "{ready}");
+
+    world.write("broken.yaml", "kind: Device\n  metadata");
+    let manifests = part(&world, "manifests", "degraded").await;
+    assert!(manifests["reason"].as_str().unwrap().starts_with("broken.yaml: "), "{manifests}");
+    assert!(!manifests["remedy"].as_str().unwrap().is_empty());
+    world.remove("broken.yaml");
+    part(&world, "manifests", "ok").await;
+
+    // A mapper of another protocol is no help.
+    let motor = world::device("motor", "").replace("protocolName: test", "protocolName: other");
+    world.write("motor.yaml", &motor);
+    let mappers = part(&world, "mappers", "degraded").await;
+    let reason = "device demo/motor has no mapper: none for other is registered";
+    assert_eq!(mappers["reason"], reason);
+    let (status, body) = world.request(Method::GET, "/readyz", "").await;
+    let ready: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &ready["status"]), (200, &json!("degraded")), "{ready}");
+    drop(mapper);
 }

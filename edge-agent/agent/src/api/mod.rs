@@ -21,6 +21,7 @@ use device_twin::Twin;
 use serde::{Serialize, Serializer};
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::manifests::Faults;
 use crate::mappers::Mappers;
 use crate::metrics::Metrics;
@@ -39,6 +40,7 @@ pub(crate) struct Context {
     pub(crate) mappers: Arc<Mappers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) health: Arc<Health>,
     pub(crate) epoch: u64,
     pub(crate) stop: CancellationToken,
 }

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value as JsonValue, json};
 
 use super::Context;
-use super::view::ErrorView;
+use super::view::{ErrorView, ManifestProblem, PartStatus, Readiness, ReadyView};
 use crate::manifests::Fault;
 use crate::metrics::Gauge;
 
@@ -16,16 +17,35 @@ pub(super) async fn alive() -> Json<JsonValue> {
     Json(json!({"status": "alive"}))
 }
 
-/// The twins answer; what is wrong with the manifests, in our eyes or in a mapper's, stands beside it and is no reason to
+/// How each part is. What is wrong with a manifest, in our eyes or in a mapper's, stands beside it and is no reason to
 /// take the node away.
-pub(super) async fn ready(State(context): State<Context>) -> Result<Json<JsonValue>, ErrorView> {
+pub(super) async fn ready(
+    State(context): State<Context>,
+) -> Result<(StatusCode, Json<ReadyView>), ErrorView> {
     let refused = context.twins.problems().await?;
     let mut faults = context.faults.all();
     faults.extend(
         refused.into_iter().map(|(id, problem)| Fault::of_device(&id, problem.to_string())),
     );
-    let status = if faults.is_empty() { "ready" } else { "degraded" };
-    Ok(Json(json!({"status": status, "mappers": context.mappers.count(), "problems": faults})))
+    let parts = context.health.all();
+    let worst = parts.iter().map(|part| part.status).max().unwrap_or(PartStatus::Ok);
+    let status = match worst {
+        _ if context.stop.is_cancelled() => Readiness::Stopping,
+        PartStatus::Failed => Readiness::Failed,
+        PartStatus::Ok if faults.is_empty() => Readiness::Ready,
+        PartStatus::Ok | PartStatus::Degraded => Readiness::Degraded,
+    };
+    let code = match status {
+        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
+        Readiness::Failed | Readiness::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let problems = faults.into_iter().map(|Fault { file, device, message }| ManifestProblem {
+        file,
+        device,
+        message,
+    });
+    let mappers = context.mappers.count();
+    Ok((code, Json(ReadyView { status, parts, mappers, problems: problems.collect() })))
 }
 
 /// Prometheus' text form.

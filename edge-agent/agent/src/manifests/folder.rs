@@ -19,12 +19,11 @@ pub(super) const SETTLE: Duration = Duration::from_millis(50);
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The file's name, or the device's where no file is known.
     pub(crate) file: String,
     /// The device that it concerns, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<DeviceId>,
     /// What is wrong: field, value and remedy.
     pub(crate) message: String,

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::resume::Former;
 use super::{End, Mappers, Start, worker};
+use crate::api::view::Part;
 use crate::feed::Missed;
+use crate::health::Health;
 use crate::leases::MapperName;
 use crate::twins::Unavailable;
 
@@ -51,7 +53,12 @@ impl Reconciler {
     ///
     /// # Errors
     /// A task panicked.
-    pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) -> Result<(), String> {
+    pub(crate) async fn run(
+        mut self,
+        from: u64,
+        health: Arc<Health>,
+        stop: CancellationToken,
+    ) -> Result<(), String> {
         let mappers = self.mappers.clone();
         let feed = mappers.twins.feed().clone();
         let mut newest = feed.subscribe();
@@ -60,6 +67,7 @@ impl Reconciler {
         let mut check = tokio::time::interval(LEASE_CHECK);
         let mut release = pin!(tokio::time::sleep(mappers.ttl));
         let mut released = false;
+        health.ok(Part::Mappers);
         loop {
             for start in self.resumed.drain(..) {
                 tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
@@ -92,6 +100,10 @@ impl Reconciler {
                     }
                     if self.resume().await.is_err() {
                         break;
+                    }
+                    // Until one came, all of them have their time to come back.
+                    if released || mappers.count() > 0 {
+                        mappers.tell_health(&health);
                     }
                 }
                 () = &mut release, if !released => {
