@@ -1,36 +1,44 @@
-//! The client of the local API: HTTP/1.1 over the agent's Unix socket.
+//! The client of the local API: HTTP/1.1 over the agent's Unix socket, or over TCP where `--url` says so.
 //!
 //! Each request has a connection of its own. Its driver lives in a [`JoinSet`] beside it and ends with it.
 
 mod events;
+mod remote;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use device_model::DeviceId;
-use edge_agent::api::view::{DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView};
+use edge_agent::api::view::{
+    DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView, ReadyView,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use events::Events;
+use remote::{Remote, RemoteArgs};
 
 use crate::place;
 
-/// `--socket` and `--timeout`, for the commands that ask an agent.
+/// `--socket`, `--url` and `--timeout`, for the commands that ask an agent.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
     /// Socket of the agent's local API; else the demo's, else the system's agent is asked
     #[arg(long, value_name = "PATH", env = "EDGETWIN_SOCKET")]
     socket: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Longest time to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::duration::parse)]
     timeout: Duration,
@@ -39,8 +47,23 @@ pub(crate) struct ConnectArgs {
 /// An agent that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
     timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Socket(PathBuf),
+    Remote(Remote),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "{}", path.display()),
+            Self::Remote(remote) => remote.fmt(f),
+        }
+    }
 }
 
 /// One connection: what sends, and the task that moves the bytes.
@@ -55,10 +78,13 @@ impl Client {
     /// # Errors
     /// None does; the error names all that were tried.
     pub(crate) async fn find(args: &ConnectArgs) -> anyhow::Result<Self> {
+        if let Some(remote) = args.remote.open()? {
+            return Ok(Self { place: Place::Remote(remote), timeout: args.timeout });
+        }
         let mut tried = Vec::new();
         for socket in place::candidates(args.socket.as_deref()) {
             match UnixStream::connect(&socket).await {
-                Ok(_) => return Ok(Self { socket, timeout: args.timeout }),
+                Ok(_) => return Ok(Self { place: Place::Socket(socket), timeout: args.timeout }),
                 Err(error) => tried.push(format!("\n  {}: {error}", socket.display())),
             }
         }
@@ -70,7 +96,7 @@ impl Client {
 
     /// The agent at a socket that is known.
     pub(crate) fn at(socket: &Path) -> Self {
-        Self { socket: socket.to_owned(), timeout: Duration::from_secs(10) }
+        Self { place: Place::Socket(socket.to_owned()), timeout: Duration::from_secs(10) }
     }
 
     /// Every device.
@@ -129,6 +155,20 @@ impl Client {
         self.ask(Method::PATCH, &path, serde_json::to_vec(patch)?.into()).await
     }
 
+    /// How the agent is, and each part of it.
+    ///
+    /// # Errors
+    /// The agent cannot be asked, or does not say.
+    pub(crate) async fn readiness(&self) -> anyhow::Result<ReadyView> {
+        let (status, body) = self.exchange(Method::GET, "/readyz", Bytes::new()).await?;
+        // One that is not ready says so with 503, and why in the same form.
+        match serde_json::from_slice(&body) {
+            Ok(ready) => Ok(ready),
+            Err(_) if !status.is_success() => Err(refusal(status, &body)),
+            Err(_) => understood(&body),
+        }
+    }
+
     /// Twin changes from now on, as they happen.
     ///
     /// # Errors
@@ -148,6 +188,19 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> anyhow::Result<T> {
+        let (status, body) = self.exchange(method, path, body).await?;
+        if !status.is_success() {
+            bail!(refusal(status, &body));
+        }
+        understood(&body)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let exchange = async {
             // The driver must live until the body is in.
             let (response, _driver) = self.send(method, path, body).await?;
@@ -156,18 +209,9 @@ impl Client {
             anyhow::Ok((status, body.to_bytes()))
         };
         let (status, body) = timeout(self.timeout, exchange).await.map_err(|_| {
-            anyhow!(
-                "the agent at {} did not answer within {:?}",
-                self.socket.display(),
-                self.timeout
-            )
+            anyhow!("the agent at {} did not answer within {:?}", self.place, self.timeout)
         })??;
-        if !status.is_success() {
-            bail!(refusal(status, &body));
-        }
-        serde_json::from_slice(&body).context(
-            "the agent's answer is not understood; are the agent and this command of one version?",
-        )
+        Ok((status, body))
     }
 
     async fn send(
@@ -177,31 +221,53 @@ impl Client {
         body: Bytes,
     ) -> anyhow::Result<(Response<Incoming>, JoinSet<()>)> {
         let Connection { mut sender, driver } = self.connect().await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "edgetwin")
-            .header("content-type", "application/json")
-            .body(Full::new(body))?;
+            .header("content-type", "application/json");
+        if let Place::Remote(remote) = &self.place {
+            request = request.header("authorization", remote.authorization());
+        }
+        let request = request.body(Full::new(body))?;
         let response = sender
             .send_request(request)
             .await
-            .with_context(|| format!("ask the agent at {}", self.socket.display()))?;
+            .with_context(|| format!("ask the agent at {}", self.place))?;
         Ok((response, driver))
     }
 
     async fn connect(&self) -> anyhow::Result<Connection> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .with_context(|| format!("no agent answers at {}", self.socket.display()))?;
+        let silence = || format!("no agent answers at {}", self.place);
+        match &self.place {
+            Place::Socket(path) => {
+                Connection::over(UnixStream::connect(path).await.with_context(silence)?).await
+            }
+            Place::Remote(remote) => {
+                Connection::over(remote.connect().await.with_context(silence)?).await
+            }
+        }
+    }
+}
+
+impl Connection {
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // Its error reaches whoever waits for the response.
             let _ = connection.await;
         });
-        Ok(Connection { sender, driver })
+        Ok(Self { sender, driver })
     }
+}
+
+fn understood<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(body).context(
+        "the agent's answer is not understood; are the agent and this command of one version?",
+    )
 }
 
 /// The agent's own words, or the status where it has none.

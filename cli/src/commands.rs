@@ -9,6 +9,7 @@ mod modbus;
 mod run;
 mod set;
 mod simulate;
+mod status;
 mod version;
 mod watch;
 
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Describe(describe::DescribeArgs),
     Set(set::SetArgs),
     Watch(watch::WatchArgs),
+    Status(status::StatusArgs),
     #[command(subcommand)]
     Mapper(mapper::MapperCommand),
     #[command(subcommand)]
@@ -66,6 +68,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Describe(args) => on_one_core(describe::run(args)),
         Command::Set(args) => on_one_core(set::run(args)),
         Command::Watch(args) => on_one_core(watch::run(args)),
+        Command::Status(args) => on_one_core(status::run(args)),
         Command::Mapper(command) => on_all_cores(mapper::run(command)),
         Command::Simulate(command) => on_all_cores(simulate::run(command)),
         Command::Modbus(command) => modbus::run(&command),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api::view::Part;
-use crate::api::{self, Context};
+use crate::api::{self, Context, Tcp};
 use crate::broker::Embedded;
 use crate::catalogue::Catalogue;
 use crate::config::MqttMode;
@@ -47,6 +47,8 @@ pub struct Addresses {
     pub dmi: PathBuf,
     /// The local API's socket.
     pub api: PathBuf,
+    /// The local API over TCP, where that is on.
+    pub api_tcp: Option<SocketAddr>,
 }
 
 /// An agent with its store open and its sockets bound.
@@ -56,6 +58,7 @@ pub struct Agent {
     core: Core,
     dmi: dmi::serve::Listener,
     api: Socket,
+    api_tcp: Option<Tcp>,
     broker: Option<Embedded>,
 }
 
@@ -78,6 +81,7 @@ impl Agent {
         let socket = &config.api.socket;
         let api =
             Socket::bind(socket).map_err(|error| Error::place("API socket", socket, error))?;
+        let api_tcp = Tcp::bind(&config.api).await?;
         let broker = match config.mqtt.mode {
             MqttMode::Embedded => Some(Embedded::bind(&config.mqtt).await?),
             MqttMode::Off => None,
@@ -86,8 +90,9 @@ impl Agent {
             mqtt: broker.as_ref().map(Embedded::address),
             dmi: config.devices.dmi_socket.clone(),
             api: socket.clone(),
+            api_tcp: api_tcp.as_ref().and_then(Tcp::address),
         };
-        Ok(Self { config, addresses, core, dmi, api, broker })
+        Ok(Self { config, addresses, core, dmi, api, api_tcp, broker })
     }
 
     /// Where it listens.
@@ -101,7 +106,7 @@ impl Agent {
     /// # Errors
     /// A part failed, or panicked.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { config, addresses, mut core, dmi, api, broker } = self;
+        let Self { config, addresses, mut core, dmi, api, api_tcp, broker } = self;
         let epoch = core.epoch();
         let registrations = core.store().objects(registration::KIND)?;
         let known = core.parked().cloned().collect();
@@ -153,6 +158,7 @@ impl Agent {
             faults,
             health: health.clone(),
             epoch,
+            read_only: config.api.read_only,
             stop: token.clone(),
         };
 
@@ -171,7 +177,7 @@ impl Agent {
             }
         });
         parts.spawn("API", async move {
-            api::serve(api, context).await.map_err(|error| error.to_string())
+            api::serve(api, api_tcp, context).await.map_err(|error| error.to_string())
         });
         health.ok(Part::Api);
         if let Some(broker) = broker {
@@ -188,8 +194,9 @@ impl Agent {
         }
         parts.spawn("clock", tick(twins, token));
         let mqtt = addresses.mqtt.map_or_else(|| "off".into(), |address| address.to_string());
+        let api_tcp = addresses.api_tcp.map(tracing::field::display);
         info!(
-            dmi = %addresses.dmi.display(), api = %addresses.api.display(), mqtt,
+            dmi = %addresses.dmi.display(), api = %addresses.api.display(), api_tcp, mqtt,
             manifests = %dir.display(), "agent ready"
         );
         supervise(parts, owner, stop).await

@@ -24,7 +24,7 @@ mod print;
 mod span;
 mod store;
 
-pub use api::Api;
+pub use api::{Api, ApiTls};
 pub use devices::Devices;
 pub use log::{Log, LogFormat};
 pub use mqtt::{Mqtt, MqttMode};
@@ -183,7 +183,7 @@ impl AgentConfig {
             store: Store { dir: dir.join("store"), ..Store::default() },
             manifests: Manifests { dir: dir.join("manifests") },
             devices: Devices { dmi_socket: dir.join("dmi.sock"), ..Devices::default() },
-            api: Api { socket: dir.join("api.sock") },
+            api: Api { socket: dir.join("api.sock"), ..Api::default() },
             mqtt: Mqtt { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Mqtt::default() },
             ..Self::default()
         }
@@ -196,6 +196,7 @@ impl AgentConfig {
             }
             Ok(())
         };
+        self.api.check()?;
         positive("devices.leaseTtl", self.devices.lease_ttl)?;
         positive("devices.callTimeout", self.devices.call_timeout)?;
         let counts = [

@@ -24,6 +24,14 @@ pub enum Error {
     /// The DMI socket cannot be bound; the source says what to do.
     #[error(transparent)]
     Dmi(#[from] dmi::serve::BindError),
+    /// The API's TCP address cannot be bound.
+    #[error("API on {address}: {source}; choose another address in api.listen, or leave it out")]
+    Api {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The MQTT address cannot be bound.
     #[error("{0}")]
     Mqtt(String),

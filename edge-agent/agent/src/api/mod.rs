@@ -3,9 +3,11 @@
 mod convert;
 mod desired;
 mod events;
+mod listen;
 mod request;
 pub mod sse;
 mod status;
+mod token;
 pub mod view;
 
 use std::sync::Arc;
@@ -13,8 +15,11 @@ use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::ORIGIN;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use device_model::DeviceId;
 use device_twin::Twin;
@@ -27,6 +32,8 @@ use crate::mappers::Mappers;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::twins::{Twins, Unavailable};
+pub(crate) use listen::Tcp;
+use listen::Tls;
 use request::{Named, Parameters};
 use view::{DeviceView, ErrorView};
 
@@ -42,13 +49,50 @@ pub(crate) struct Context {
     pub(crate) faults: Arc<Faults>,
     pub(crate) health: Arc<Health>,
     pub(crate) epoch: u64,
+    /// Whether nothing can be written.
+    pub(crate) read_only: bool,
     pub(crate) stop: CancellationToken,
 }
 
-/// Answers requests on `socket` until the context's token is cancelled.
-pub(crate) async fn serve(socket: Socket, context: Context) -> std::io::Result<()> {
+/// Answers requests on `socket`, and on `tcp` if there is one, until the context's token is cancelled.
+pub(crate) async fn serve(
+    socket: Socket,
+    tcp: Option<Tcp>,
+    context: Context,
+) -> std::io::Result<()> {
     let stop = context.stop.clone();
-    let routes = Router::new()
+    let routes = routes(context);
+    let (listener, _place) = socket.into_parts();
+    let local = until(listener, routes.clone(), &stop);
+    let remote = async {
+        let Some(Tcp { listener, tls, tokens }) = tcp else { return Ok(()) };
+        let routes = routes.layer(middleware::from_fn_with_state(tokens, token::demand));
+        match tls {
+            Some(acceptor) => until(Tls::new(acceptor, listener), routes, &stop).await,
+            None => until(listener, routes, &stop).await,
+        }
+    };
+    let out_of_patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    // Somebody who asks for events and does not read them would hold a graceful end for ever.
+    tokio::select! {
+        served = async { tokio::try_join!(local, remote) } => served.map(drop),
+        () = out_of_patience => Ok(()),
+    }
+}
+
+async fn until<L>(listener: L, routes: Router, stop: &CancellationToken) -> std::io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await
+}
+
+fn routes(context: Context) -> Router {
+    Router::new()
         .route("/v1/devices", get(devices))
         .route("/v1/devices/{namespace}/{name}", get(device))
         .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
@@ -59,19 +103,17 @@ pub(crate) async fn serve(socket: Socket, context: Context) -> std::io::Result<(
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(request::BODY_LIMIT))
-        .with_state(context);
-    let (listener, _place) = socket.into_parts();
-    let stopped = stop.clone().cancelled_owned();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped);
-    let out_of_patience = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    // Somebody who asks for events and does not read them would hold a graceful end for ever.
-    tokio::select! {
-        served = serving => served,
-        () = out_of_patience => Ok(()),
-    }
+        .layer(middleware::from_fn(no_browsers))
+        .with_state(context)
+}
+
+/// A page that a browser shows could reach us with its user's rights, by DNS rebinding even as if it came from here.
+/// No page is ours, and nothing but a browser sends this header.
+async fn no_browsers(request: Request, next: Next) -> Response {
+    let Some(origin) = request.headers().get(ORIGIN) else { return next.run(request).await };
+    let message = format!("a page of {} asks", String::from_utf8_lossy(origin.as_bytes()));
+    let remedy = "ask from a program; web pages are not served here";
+    ErrorView::new(403, "Origin", message, remedy).into_response()
 }
 
 /// A [`view::DeviceList`], put into words device by device: all views at once take many times the answer's memory.

@@ -1,0 +1,127 @@
+//! The commands that ask an agent, against one: over its socket, and over TCP with a token.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use edge_agent::{Addresses, Agent, AgentConfig, Error};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const PUMP: &str = include_str!("../../device-profiles/demo/pump-skid.yaml");
+
+/// An agent with the demo's pump and no mapper. It ends with this.
+struct World {
+    dir: TempDir,
+    addresses: Addresses,
+    _agent: JoinSet<Result<(), Error>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = AgentConfig::within(dir.path());
+        config.api.listen = Some("127.0.0.1:0".parse().unwrap());
+        config.api.token_file = Some(dir.path().join("tokens"));
+        std::fs::create_dir(&config.manifests.dir).unwrap();
+        std::fs::write(config.manifests.dir.join("pump.yaml"), PUMP).unwrap();
+        let agent = Agent::bind(config).await.unwrap();
+        let addresses = agent.addresses().clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(agent.run(CancellationToken::new()));
+        Self { dir, addresses, _agent: tasks }
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.dir.path().join("tokens")
+    }
+
+    /// Runs the command with these arguments, and with those that find the agent's socket.
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let socket = self.addresses.api.to_str().unwrap().to_owned();
+        edgetwin(arguments, &["--socket".into(), socket]).await
+    }
+
+    /// The same over TCP.
+    async fn run_over_tcp(&self, arguments: &[&str], tokens: &str) -> Output {
+        let url = format!("http://{}", self.addresses.api_tcp.unwrap());
+        edgetwin(arguments, &["--url".into(), url, "--token-file".into(), tokens.into()]).await
+    }
+}
+
+async fn edgetwin(arguments: &[&str], place: &[String]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_edgetwin"));
+    command.args(arguments).args(place);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+fn json(output: &Output) -> Json {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_works_over_tcp_with_a_token_and_without_it_says_why_not() {
+    let world = World::new().await;
+    let tokens = world.tokens();
+    let tokens = tokens.to_str().unwrap();
+    let output = world.run_over_tcp(&["get", "-o", "json"], tokens).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(json(&output)["devices"][0]["name"], "pump");
+    let output = world.run_over_tcp(&["set", "pump", "speed=1450", "-o", "json"], tokens).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let wrong = world.dir.path().join("wrong");
+    std::fs::write(&wrong, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let output = world.run_over_tcp(&["get"], wrong.to_str().unwrap()).await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("no token of this agent") && text.contains("api.tokenFile"), "{text}");
+
+    let url = format!("https://{}", world.addresses.api_tcp.unwrap());
+    for (place, hint) in [
+        (&["--url", "http://127.0.0.1:1"][..], "--token-file"),
+        (&["--url", "ftp://127.0.0.1:1", "--token-file", tokens], "http://HOST:PORT"),
+        (&["--url", &url, "--token-file", tokens], "--ca"),
+    ] {
+        let place: Vec<_> = place.iter().map(|word| (*word).to_owned()).collect();
+        let output = edgetwin(&["get"], &place).await;
+        assert_ne!(output.status.code(), Some(0));
+        assert!(stderr(&output).contains(hint), "{place:?}: {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_each_part_and_exits_with_3_where_one_is_not_well() {
+    let world = World::new().await;
+    let output = world.run(&["status", "-o", "json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let ready = json(&output);
+    assert_eq!(ready["status"], "ready", "{ready}");
+    let names: Vec<_> =
+        ready["parts"].as_array().unwrap().iter().map(|part| &part["name"]).collect();
+    assert_eq!(names, ["store", "dmi", "mqtt", "manifests", "mappers", "api"]);
+
+    let manifests = world.dir.path().join("manifests");
+    std::fs::write(manifests.join("broken.yaml"), "kind: Device\n  metadata").unwrap();
+    let degraded = async {
+        loop {
+            let output = world.run(&["status"]).await;
+            if output.status.code() != Some(0) {
+                return output;
+            }
+        }
+    };
+    let output = tokio::time::timeout(Duration::from_secs(20), degraded).await.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("manifests") && text.contains("broken.yaml"), "{text}");
+    assert!(text.contains("mend the file"), "{text}");
+}

@@ -1,0 +1,117 @@
+//! Where the API listens beside its socket: TCP, in the clear on loopback, or with TLS.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tls_listener::{Error as TlsError, TlsListener};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::{debug, warn};
+
+use super::token::Tokens;
+use crate::Error;
+use crate::config::{Api, ApiTls};
+
+/// Rest after the system has no connection to give, such as for want of file descriptors.
+const REST: Duration = Duration::from_secs(1);
+
+/// TCP, bound.
+pub(crate) struct Tcp {
+    pub(super) listener: TcpListener,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tokens: Tokens,
+}
+
+impl fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tcp").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+impl Tcp {
+    /// Binds what the configuration asks for; nothing is served yet.
+    pub(crate) async fn bind(config: &Api) -> Result<Option<Self>, Error> {
+        let (Some(address), Some(tokens)) = (config.listen, &config.token_file) else {
+            return Ok(None);
+        };
+        let tokens = Tokens::load(tokens)
+            .map_err(|error| Error::place("token file of the API", tokens, error))?;
+        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|source| Error::Api { address, source })?;
+        Ok(Some(Self { listener, tls, tokens }))
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+}
+
+fn acceptor(files: &ApiTls) -> Result<TlsAcceptor, Error> {
+    let ApiTls { cert, key } = files;
+    let wrong = |path: &Path, reason: String| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, reason);
+        Error::place("TLS of the API", path, error)
+    };
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(cert, error.to_string()))?;
+    let secret =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, secret))
+        .map_err(|error| wrong(cert, error.to_string()))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// TLS connections whose handshakes are done, several of which go on at a time.
+pub(super) struct Tls {
+    connections: TlsListener<TcpListener, TlsAcceptor>,
+    /// Whether the system had none to give, which is told once.
+    starved: bool,
+}
+
+impl Tls {
+    pub(super) fn new(acceptor: TlsAcceptor, listener: TcpListener) -> Self {
+        Self { connections: TlsListener::new(acceptor, listener), starved: false }
+    }
+}
+
+impl Listener for Tls {
+    type Io = tokio_rustls::server::TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.connections.accept().await {
+                Ok(connection) => {
+                    self.starved = false;
+                    return connection;
+                }
+                Err(TlsError::ListenerError(error)) => {
+                    if !std::mem::replace(&mut self.starved, true) {
+                        warn!(%error, "no connection to be had for the API");
+                    }
+                    tokio::time::sleep(REST).await;
+                }
+                // Whoever knocks without TLS knows it already.
+                Err(error) => debug!(%error, "TLS handshake"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.connections.local_addr()
+    }
+}
