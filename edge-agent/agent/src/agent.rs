@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use device_twin::{Settings, SqliteStore, Store};
+use device_twin::{MemoryStore, Settings, SqliteStore, Store};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -16,7 +16,7 @@ use crate::api::view::Part;
 use crate::api::{self, Context, Tcp};
 use crate::broker::Embedded;
 use crate::catalogue::Catalogue;
-use crate::config::MqttMode;
+use crate::config::{MqttMode, StoreKind};
 use crate::dmi_server::DmiServer;
 use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
@@ -26,12 +26,14 @@ use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::twins::{Core, Owner, Twins, now};
-use crate::{AgentConfig, Error};
+use crate::{AgentConfig, Error, config};
 
 /// How often time passes for the twins: expiry, staleness, syncing.
 const TICK: Duration = Duration::from_millis(500);
-/// How long the parts may take to stop; the rest of two seconds is the store's.
+/// How long the parts may take to stop; the rest of [`END`] is the store's.
 const GRACE: Duration = Duration::from_millis(1500);
+/// How long the whole end may take.
+const END: Duration = Duration::from_millis(1900);
 
 /// The thread that owns the twins.
 const TWINS: &str = "twins";
@@ -74,8 +76,12 @@ impl Agent {
     /// # Errors
     /// The store or a socket cannot be opened; the error names it.
     pub async fn bind(config: AgentConfig) -> Result<Self, Error> {
-        let settings = Settings { sync: *config.store.sync, ..Settings::default() };
-        let store = open_store(&config.store.dir)?;
+        let settings = Settings {
+            sync: *config.store.sync,
+            refresh_persist: *config.store.refresh,
+            ..Settings::default()
+        };
+        let store = open_store(&config.store)?;
         let core = Core::open(store, settings, now())?;
         let dmi = dmi::serve::Listener::bind(&config.devices.dmi_socket)?;
         let socket = &config.api.socket;
@@ -110,19 +116,18 @@ impl Agent {
         let epoch = core.epoch();
         let registrations = core.store().objects(registration::KIND)?;
         let known = core.parked().cloned().collect();
-        let (twins, mut owner) = Twins::start(core, config.devices.queue)
+        let health = Arc::new(Health::default());
+        let (twins, mut owner) = Twins::start(core, config.devices.queue, health.clone())
             .map_err(|source| Error::Part { part: TWINS, reason: source.to_string() })?;
         let catalogue = Arc::new(Catalogue::default());
         let metrics = Arc::new(Metrics::default());
         let faults = Arc::new(Faults::default());
         let dir = &config.manifests.dir;
-        let health = Arc::new(Health::default());
-        health.ok(Part::Store);
         let watched =
             Manifests::watch(dir, twins.clone(), catalogue.clone(), faults.clone(), health.clone());
         let mut manifests =
             watched.map_err(|error| Error::place("manifests folder", dir, error))?;
-        // What is defined is known before the first mapper asks.
+        // What is defined is known before the first mapper asks; what the store does not take is tried again later.
         if manifests.reconcile().await.is_err() {
             return Err(Error::Part { part: TWINS, reason: owner.fault().await });
         }
@@ -225,12 +230,14 @@ async fn supervise(
 
 /// Borders first, so that nothing more comes in; then what is queued; then the disk.
 async fn finish(parts: Parts, owner: Owner, result: Result<(), Error>) -> Result<(), Error> {
+    let begin = Instant::now();
     let stopped = parts.stop().await;
     let twins_failed = matches!(&result, Err(Error::Part { part: TWINS, .. }));
     let synced = if twins_failed {
         Ok(())
     } else {
-        owner.stop().await.map_err(|reason| Error::Part { part: TWINS, reason })
+        let left = END.saturating_sub(begin.elapsed());
+        owner.stop(left).await.map_err(|reason| Error::Unsynced { reason })
     };
     info!("agent stopped");
     result.and(stopped).and(synced)
@@ -246,9 +253,14 @@ async fn tick(twins: Twins, stop: CancellationToken) -> Result<(), String> {
     }
 }
 
-fn open_store(dir: &Path) -> Result<SqliteStore, Error> {
+fn open_store(config: &config::Store) -> Result<Box<dyn Store + Send>, Error> {
+    if config.kind == StoreKind::Memory {
+        warn!("store.kind is memory: twins, desired values too, end with this process");
+        return Ok(Box::new(MemoryStore::new()));
+    }
+    let dir = &config.dir;
     std::fs::create_dir_all(dir).map_err(|error| Error::place("store directory", dir, error))?;
-    Ok(SqliteStore::open(&dir.join(STORE_FILE))?)
+    Ok(Box::new(SqliteStore::open(&dir.join(STORE_FILE))?))
 }
 
 /// The tasks of the agent. One that ends before it is told to is a fault.
@@ -324,9 +336,8 @@ mod tests {
 
     /// Runs an agent of one part, and of another that ends when it is told to; what came of it.
     async fn run(part: impl Future<Output = Result<(), String>> + Send + 'static) -> String {
-        let dir = tempfile::tempdir().unwrap();
-        let core = Core::open(open_store(dir.path()).unwrap(), Settings::default(), now()).unwrap();
-        let (_twins, owner) = Twins::start(core, 4).unwrap();
+        let core = Core::open(Box::new(MemoryStore::new()), Settings::default(), now()).unwrap();
+        let (_twins, owner) = Twins::start(core, 4, Arc::default()).unwrap();
         let stop = CancellationToken::new();
         let mut parts = Parts::new(stop.child_token());
         let (told, orderly) = tokio::sync::oneshot::channel();

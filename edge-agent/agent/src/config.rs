@@ -30,7 +30,7 @@ pub use log::{Log, LogFormat};
 pub use mqtt::{Mqtt, MqttMode};
 pub use print::{Setting, Source, settings};
 pub use span::Span;
-pub use store::Store;
+pub use store::{Store, StoreKind};
 
 use explain::explain;
 

@@ -92,7 +92,7 @@ impl DmiServer {
         let mut told = Told::default();
         let mut answer = MapperRegisterResponse::default();
         if request.with_data {
-            let twins = self.twins.twins().await.map_err(unavailable)?;
+            let twins = self.twins.twins().await.map_err(|error| unavailable(&error))?;
             let mine = twins
                 .iter()
                 .filter(|twin| pending.devices.binary_search(&twin.device().id).is_ok());
@@ -120,7 +120,7 @@ impl DmiServer {
             }
         }
         let token = pending.token.clone();
-        self.mappers.begin(pending, told).await.map_err(unavailable)?;
+        self.mappers.begin(pending, told).await.map_err(|error| unavailable(&error))?;
         let mut response = Response::new(answer);
         let words = response.metadata_mut();
         words.insert(headers::CAPABILITIES, MetadataValue::from_static(headers::OUR_CAPABILITIES));
@@ -167,7 +167,8 @@ impl DmiServer {
                 Err(status) => refusals.push((device, status)),
             }
         }
-        let answers = self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(e))?;
+        let answers =
+            self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(&e))?;
         for ((device, parts), answer) in ends.into_iter().zip(answers) {
             let end = match answer {
                 Ok(answer) => self.settle(&parts, &answer),
@@ -248,7 +249,8 @@ impl DmiServer {
             let problem = refuse::in_short(&problem);
             commands.push((Command::Judge { device: id, problem }, Origin::Unasked));
         }
-        let answers = self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(e))?;
+        let answers =
+            self.twins.try_apply_each(commands).await.map_err(|e| self.unavailable(&e))?;
         for answer in answers {
             answer.map_err(|rejected| refuse::status(&rejected))?;
         }
@@ -257,11 +259,11 @@ impl DmiServer {
 
     async fn apply(&self, command: Command, origin: Origin) -> Result<device_twin::Answer, Status> {
         let result = self.twins.try_apply(command, origin).await;
-        result.map_err(|e| self.unavailable(e))?.map_err(|rejected| refuse::status(&rejected))
+        result.map_err(|e| self.unavailable(&e))?.map_err(|rejected| refuse::status(&rejected))
     }
 
-    fn unavailable(&self, error: Unavailable) -> Status {
-        if error == Unavailable::Full {
+    fn unavailable(&self, error: &Unavailable) -> Status {
+        if *error == Unavailable::Full {
             self.metrics.dmi_exhausted.fetch_add(1, Ordering::Relaxed);
         }
         unavailable(error)
@@ -378,13 +380,14 @@ fn denied(denied: Denied) -> Status {
 fn not_registered(error: &NotRegistered) -> Status {
     match error {
         NotRegistered::NameTaken { .. } => Status::already_exists(error.to_string()),
-        NotRegistered::Unavailable(error) => unavailable(*error),
+        NotRegistered::Unavailable(error) => unavailable(error),
     }
 }
 
-fn unavailable(error: Unavailable) -> Status {
+fn unavailable(error: &Unavailable) -> Status {
     match error {
         Unavailable::Full => Status::resource_exhausted(error.to_string()),
-        Unavailable::Stopped => Status::unavailable(error.to_string()),
+        // It stays registered, and tries again.
+        Unavailable::Stopped | Unavailable::Store(_) => Status::unavailable(error.to_string()),
     }
 }

@@ -35,6 +35,15 @@ pub enum Error {
     /// The MQTT address cannot be bound.
     #[error("{0}")]
     Mqtt(String),
+    /// At the end the store did not take what was to be synced: look after its disk before power goes.
+    #[error(
+        "stopped, but the store could not be brought to disk: {reason}; it survives the end of this process, but what \
+         was reported since the last sync may be lost when power goes"
+    )]
+    Unsynced {
+        /// The store's words.
+        reason: String,
+    },
     /// A part ended although nobody asked it to: read its log, start again.
     #[error(
         "{part} stopped by itself: {reason}; everything that was accepted is kept, start the agent again"

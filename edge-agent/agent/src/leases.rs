@@ -70,17 +70,18 @@ impl Leases {
         }
     }
 
+    /// The devices that a mapper has.
+    pub(crate) fn devices(&self, name: &MapperName) -> Vec<DeviceId> {
+        let mine = self.owners.iter().filter(|(_, owner)| *owner == name);
+        mine.map(|(id, _)| id.clone()).collect()
+    }
+
     /// A mapper is gone: forgets it and gives back the devices that it had.
     pub(crate) fn end(&mut self, name: &MapperName) -> Vec<DeviceId> {
         if let Some(lease) = self.mappers.remove(name) {
             self.tokens.remove(&lease.token);
         }
-        let lost: Vec<_> = self
-            .owners
-            .iter()
-            .filter(|(_, owner)| *owner == name)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let lost = self.devices(name);
         for id in &lost {
             self.owners.remove(id);
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use device_model::DeviceId;
-use device_twin::Command;
+use device_twin::{Command, Rejected};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ use crate::twins::{Twins, Unavailable};
 
 /// How often the folder is read though nobody said that it changed.
 const RESYNC: Duration = Duration::from_secs(10);
+/// The same, while the store does not take what it says.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Devices that are loaded in one transaction: what one needs on its way is freed before the next one.
 const CHUNK: usize = 64;
 
@@ -67,6 +69,10 @@ pub(crate) struct Manifests {
     loaded: Definitions,
     /// Whether the folder was never read.
     first: bool,
+    /// Whether the store did not take all of it.
+    unkept: bool,
+    /// What of it no look into the folder would bring again.
+    again: Vec<Command>,
 }
 
 impl Manifests {
@@ -96,6 +102,8 @@ impl Manifests {
             _watcher: watcher,
             loaded: Definitions::default(),
             first: true,
+            unkept: false,
+            again: Vec::new(),
         })
     }
 
@@ -107,7 +115,7 @@ impl Manifests {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.changed.notified() => {}
-                    () = tokio::time::sleep(RESYNC) => continue,
+                    () = tokio::time::sleep(if self.unkept { AGAIN } else { RESYNC }) => continue,
                 }
             }
             // Changes come in bursts: an editor writes, renames and touches.
@@ -128,7 +136,7 @@ impl Manifests {
         });
         let Ok((folder, look)) = read.await else { return Err(Unavailable::Stopped) };
         self.folder = folder;
-        if !look.changed {
+        if !look.changed && !self.unkept {
             return Ok(look.unsettled);
         }
         let (wanted, mut faults) = self.folder.resolve(&self.loaded);
@@ -151,13 +159,22 @@ impl Manifests {
         let reason = || "nothing was heard of it since the agent started".into();
         let lose =
             (!states.is_empty()).then(|| Command::Lose { devices: states, reason: reason() });
-        let commands: Vec<_> = removals.chain(loads).chain(lose).collect();
+        let again = std::mem::take(&mut self.again);
+        let commands: Vec<_> = removals.chain(loads).chain(lose).chain(again).collect();
         let mut rejections = false;
+        self.unkept = false;
         for chunk in commands.chunks(CHUNK) {
-            let results = self.twins.apply(chunk.to_vec(), Origin::Unasked).await?;
+            let results = self.apply(chunk).await?;
             for (command, result) in chunk.iter().zip(results) {
-                if let (Command::Load(device), Err(rejected)) = (command, result) {
-                    faults.push(Fault::of_device(&device.id, rejected.to_string()));
+                let Err(why) = result else { continue };
+                if let Command::Remove(id) = command
+                    && let Some(old) = before.devices.get(id)
+                {
+                    // It goes when the store lets it go.
+                    self.loaded.devices.insert(id.clone(), old.clone());
+                }
+                if let Command::Load(device) = command {
+                    faults.push(Fault::of_device(&device.id, why));
                     // It is as it was, and is tried again when the folder is read.
                     match before.devices.get(&device.id) {
                         Some(old) => self.loaded.devices.insert(device.id.clone(), old.clone()),
@@ -167,14 +184,16 @@ impl Manifests {
                 }
             }
         }
-        if rejections {
+        if rejections || self.unkept {
             self.catalogue.replace(self.loaded.clone());
         }
         self.tell_faults(&faults);
         self.tell_health(&faults);
         self.faults.replace(faults);
         let (devices, models) = (self.loaded.devices.len(), self.loaded.models.len());
-        info!(devices, models, changed = commands.len(), "manifests read");
+        if look.changed {
+            info!(devices, models, changed = commands.len(), "manifests read");
+        }
         Ok(look.unsettled)
     }
 
@@ -188,6 +207,39 @@ impl Manifests {
         };
         let remedy = "mend the file; it is read again by itself";
         self.health.set(Part::Manifests, PartStatus::Degraded, reason, remedy);
+    }
+
+    /// Commits `commands` together or, if the store does not take that, one by one: most change nothing there.
+    async fn apply(
+        &mut self,
+        commands: &[Command],
+    ) -> Result<Vec<Result<(), String>>, Unavailable> {
+        match self.twins.apply(commands.to_vec(), Origin::Unasked).await {
+            Ok(results) => {
+                let told =
+                    |result: Result<_, Rejected>| result.map(drop).map_err(|e| e.to_string());
+                return Ok(results.into_iter().map(told).collect());
+            }
+            Err(Unavailable::Store(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut results = Vec::with_capacity(commands.len());
+        for command in commands {
+            match self.twins.apply(vec![command.clone()], Origin::Unasked).await {
+                Ok(mut one) => {
+                    results.extend(one.pop().map(|one| one.map(drop).map_err(|e| e.to_string())));
+                }
+                Err(Unavailable::Store(error)) => {
+                    self.unkept = true;
+                    if matches!(command, Command::Lose { .. }) {
+                        self.again.push(command.clone());
+                    }
+                    results.push(Err(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(results)
     }
 
     /// One line for each fault that is new, and for each that is mended.

@@ -115,7 +115,7 @@ struct Start {
 struct End {
     name: MapperName,
     number: u64,
-    done: oneshot::Sender<()>,
+    done: oneshot::Sender<Result<(), Unavailable>>,
 }
 
 /// A registration that its mapper has not been answered yet.
@@ -182,7 +182,7 @@ impl Mappers {
             let (done, ended) = oneshot::channel();
             let end = End { name: info.name.clone(), number, done };
             self.ended.send(end).await.map_err(|_| Unavailable::Stopped)?;
-            ended.await.map_err(|_| Unavailable::Stopped)?;
+            ended.await.map_err(|_| Unavailable::Stopped)??;
         }
         let task = self.started.clone().reserve_owned().await;
         let task = task.map_err(|_| Unavailable::Stopped)?;
@@ -226,9 +226,14 @@ impl Mappers {
             self.twins.forget(registration::key(&start.info.name)).await?;
         } else {
             let noted = told.note();
-            self.twins.keep(registration::object(&start.info, noted)).await?;
+            match self.twins.keep(registration::object(&start.info, noted)).await {
+                Ok(()) => start.kept = true,
+                // It is registered all the same; its task keeps it as soon as the store takes it.
+                Err(Unavailable::Store(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
-        (start.told, start.kept) = (told, true);
+        start.told = told;
         Ok(())
     }
 
@@ -311,24 +316,39 @@ impl Mappers {
 
     /// A mapper is gone, unless it has registered again since it had `number`: nobody knows the state of its devices,
     /// until another one has them.
+    ///
+    /// # Errors
+    /// That is not told: it is registered still, and is to be ended again.
     async fn end(&self, name: &MapperName, number: u64, why: &str) -> Result<(), Unavailable> {
+        let present = |registry: &Registry| {
+            registry.mappers.get(name).is_some_and(|mapper| mapper.number == number)
+        };
         let lost = {
-            let mut registry = self.registry();
-            match registry.mappers.remove(name) {
-                Some(mapper) if mapper.number == number => mapper.stop.cancel(),
-                Some(newer) => {
-                    registry.mappers.insert(name.clone(), newer);
-                    return Ok(());
-                }
-                None => return Ok(()),
+            let registry = self.registry();
+            if !present(&registry) {
+                return Ok(());
             }
-            registry.leases.end(name)
+            registry.leases.devices(name)
         };
         // Before anybody else has them: what the next one says of their state must stay.
         let reason = format!("its mapper {name} is gone: {why}").into();
-        let lose = Command::Lose { devices: lost.clone(), reason };
+        let lose = Command::Lose { devices: lost, reason };
         self.twins.apply(vec![lose], Origin::Unasked).await?;
-        self.forget(name).await?;
+        let lost = {
+            let mut registry = self.registry();
+            if !present(&registry) {
+                return Ok(());
+            }
+            if let Some(mapper) = registry.mappers.remove(name) {
+                mapper.stop.cancel();
+            }
+            registry.leases.end(name)
+        };
+        match self.forget(name).await {
+            // Not found by the next run, it is forgotten then.
+            Ok(()) | Err(Unavailable::Store(_)) => {}
+            Err(error) => return Err(error),
+        }
         let mut moved = 0;
         let mut registry = self.registry();
         let Registry { leases, mappers, .. } = &mut *registry;

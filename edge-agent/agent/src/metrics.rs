@@ -34,8 +34,9 @@ pub(crate) struct Gauge {
 }
 
 impl Metrics {
-    /// Everything in Prometheus' text form: what is counted here, what the rules of the twins counted, and `gauges`.
-    pub(crate) fn render(&self, rules: &Counters, gauges: &[Gauge]) -> String {
+    /// Everything in Prometheus' text form: what is counted here, what the rules of the twins counted, what the
+    /// store did not take, and `gauges`.
+    pub(crate) fn render(&self, rules: &Counters, store: u64, gauges: &[Gauge]) -> String {
         let own = [
             ("dmi_calls", "DMI calls served", &self.dmi_calls),
             ("dmi_values", "property values reported and committed", &self.dmi_values),
@@ -73,6 +74,7 @@ impl Metrics {
         }
         let help = "parts of reports that were dropped: older than what is known, or of another generation";
         page.counter("twin_dropped", help, &dropped);
+        page.counter("store_failures", "requests that the store did not take", &[("", store)]);
         for gauge in gauges {
             page.family(gauge.name, gauge.help, "gauge", &[("", gauge.value)]);
         }

@@ -1,29 +1,33 @@
 //! The one owner of all twins and of the store: a thread behind a bounded queue.
 //!
-//! It takes what is queued, commits it as one transaction, and only then tells the feed and answers, in order.
+//! [`owner`] takes what is queued, commits it as one transaction, and only then tells the feed and answers, in order.
 //! Everybody else holds a handle. Reads go through the same queue, copy what they need and are put into words by
 //! whoever asked, so that they hold up no writer for longer than the copy.
+
+#[cfg(test)]
+pub(crate) mod faulty;
+mod owner;
+mod store_health;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use device_model::{DeviceId, DeviceState, Timestamp};
 use device_twin::store::{Object, ObjectKey};
-use device_twin::{
-    Answer, Change, Command, Counters, Outcome, Rejected, SqliteStore, Store, StoreError, Twin,
-};
+use device_twin::{Answer, Command, Counters, Rejected, Store, StoreError, Twin};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::panicked;
-use crate::feed::{Entry, Feed, Member, Origin};
+use crate::feed::{Entry, Feed, Origin};
+use crate::health::Health;
+use store_health::StoreHealth;
 
-/// Commands that go into one transaction at most: enough to share a commit, few enough to answer soon.
-const BATCH: usize = 512;
-
-pub(crate) type Core = device_twin::Twins<SqliteStore>;
-type Reply = oneshot::Sender<Vec<Result<Answer, Rejected>>>;
+pub(crate) type Core = device_twin::Twins<Box<dyn Store + Send>>;
+/// One answer for each command, unless all of them came to nothing.
+type Answers = Result<Vec<Result<Answer, Rejected>>, Unavailable>;
+type Reply = oneshot::Sender<Answers>;
 
 /// The time of this machine.
 pub(crate) fn now() -> Timestamp {
@@ -35,6 +39,7 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) struct Twins {
     queue: mpsc::Sender<Request>,
     feed: Arc<Feed>,
+    health: Arc<StoreHealth>,
 }
 
 /// How many of what there are.
@@ -51,7 +56,7 @@ pub(crate) struct Counts {
 }
 
 /// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unavailable {
     /// Come again in a moment.
     #[error(
@@ -61,6 +66,25 @@ pub(crate) enum Unavailable {
     /// The agent stops.
     #[error("the agent is stopping; connect again when it is back")]
     Stopped,
+    /// The store did not take it, and nothing of it was done. Come again: what is wrong there is tried for ever.
+    #[error("{0}; send again when there is nothing wrong there")]
+    Store(Arc<StoreError>),
+}
+
+impl From<StoreError> for Unavailable {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl Unavailable {
+    /// The number that HTTP and the event bus have for it.
+    pub(crate) fn http_status(&self) -> u16 {
+        match self {
+            Self::Store(error) if matches!(**error, StoreError::Full { .. }) => 507,
+            Self::Store(_) | Self::Full | Self::Stopped => 503,
+        }
+    }
 }
 
 /// Commands that have one origin and one answer.
@@ -75,8 +99,8 @@ enum Request {
     /// Together, or not at all.
     ApplyEach(Vec<Asked>),
     Read(Box<dyn FnOnce(&Core) + Send>),
-    Keep(Object, oneshot::Sender<()>),
-    Forget(ObjectKey, oneshot::Sender<()>),
+    Keep(Object, oneshot::Sender<Result<(), Unavailable>>),
+    Forget(ObjectKey, oneshot::Sender<Result<(), Unavailable>>),
     Tell(Entry),
     Stop,
 }
@@ -90,16 +114,21 @@ pub(crate) struct Owner {
 }
 
 impl Twins {
-    /// Starts the thread over `core`; at most `capacity` requests may wait.
-    pub(crate) fn start(core: Core, capacity: usize) -> std::io::Result<(Self, Owner)> {
+    /// Starts the thread over `core`; at most `capacity` requests may wait. `parts` is told how the store is.
+    pub(crate) fn start(
+        core: Core,
+        capacity: usize,
+        parts: Arc<Health>,
+    ) -> std::io::Result<(Self, Owner)> {
         let (queue, requests) = mpsc::channel(capacity);
         let feed = Arc::new(Feed::new(now()));
+        let health = Arc::new(StoreHealth::new(parts));
         let (tell, ended) = oneshot::channel();
         let thread = {
-            let feed = feed.clone();
+            let (feed, health) = (feed.clone(), health.clone());
             let body = move || {
                 // What it owned is not looked at again.
-                let owning = AssertUnwindSafe(|| own(core, requests, &feed));
+                let owning = AssertUnwindSafe(|| owner::own(core, requests, &feed, &health));
                 let result = match catch_unwind(owning) {
                     Ok(result) => result.map_err(|error| error.to_string()),
                     Err(payload) => Err(panicked(&*payload)),
@@ -109,12 +138,17 @@ impl Twins {
             };
             thread::Builder::new().name("twins".into()).spawn(body)?
         };
-        Ok((Self { queue: queue.clone(), feed }, Owner { thread, ended, queue }))
+        Ok((Self { queue: queue.clone(), feed, health }, Owner { thread, ended, queue }))
     }
 
     /// What happened, in order.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// How the store is.
+    pub(crate) fn store_health(&self) -> &StoreHealth {
+        &self.health
     }
 
     /// Commits `command` unless the queue is full.
@@ -132,6 +166,18 @@ impl Twins {
         &self,
         commands: impl IntoIterator<Item = (Command, Origin)>,
     ) -> Result<Vec<Result<Answer, Rejected>>, Unavailable> {
+        let mut answers = Vec::new();
+        for reply in self.ask_each(commands)? {
+            answers.extend(reply.await.map_err(|_| Unavailable::Stopped)??);
+        }
+        Ok(answers)
+    }
+
+    /// Queues each command as a request of its own, or none; where each is answered.
+    fn ask_each(
+        &self,
+        commands: impl IntoIterator<Item = (Command, Origin)>,
+    ) -> Result<Vec<oneshot::Receiver<Answers>>, Unavailable> {
         let (mut asked, mut replies) = (Vec::new(), Vec::new());
         for (command, origin) in commands {
             let (reply, answer) = oneshot::channel();
@@ -142,11 +188,7 @@ impl Twins {
             mpsc::error::TrySendError::Full(_) => Unavailable::Full,
             mpsc::error::TrySendError::Closed(_) => Unavailable::Stopped,
         })?;
-        let mut answers = Vec::with_capacity(replies.len());
-        for reply in replies {
-            answers.extend(reply.await.map_err(|_| Unavailable::Stopped)?);
-        }
-        Ok(answers)
+        Ok(replies)
     }
 
     /// Commits `commands` as one, waiting for room in the queue; one answer for each.
@@ -157,7 +199,7 @@ impl Twins {
     ) -> Result<Vec<Result<Answer, Rejected>>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Apply(Asked { commands, origin, reply: Some(reply) })).await?;
-        answer.await.map_err(|_| Unavailable::Stopped)
+        answer.await.map_err(|_| Unavailable::Stopped)?
     }
 
     /// Asks for time to pass; does nothing while the queue is full, since it will be asked again.
@@ -177,14 +219,14 @@ impl Twins {
     pub(crate) async fn keep(&self, object: Object) -> Result<(), Unavailable> {
         let (reply, done) = oneshot::channel();
         self.send(Request::Keep(object, reply)).await?;
-        done.await.map_err(|_| Unavailable::Stopped)
+        done.await.map_err(|_| Unavailable::Stopped)?
     }
 
     /// Deletes an object, if it is there.
     pub(crate) async fn forget(&self, key: ObjectKey) -> Result<(), Unavailable> {
         let (reply, done) = oneshot::channel();
         self.send(Request::Forget(key, reply)).await?;
-        done.await.map_err(|_| Unavailable::Stopped)
+        done.await.map_err(|_| Unavailable::Stopped)?
     }
 
     /// A copy of one twin.
@@ -261,14 +303,21 @@ impl Owner {
         }
     }
 
-    /// Lets the thread finish what is queued, and sync it to disk.
-    pub(crate) async fn stop(self) -> Result<(), String> {
-        // A closed queue means that the thread is gone already; its result says why.
-        let _ = self.queue.send(Request::Stop).await;
-        drop(self.queue);
-        let result = self.ended.await;
+    /// Lets the thread finish what is queued, and sync it to disk, within `patience`.
+    pub(crate) async fn stop(self, patience: Duration) -> Result<(), String> {
+        let Self { thread, ended, queue } = self;
+        let asked = async move {
+            // A closed queue means that the thread is gone already; its result says why.
+            let _ = queue.send(Request::Stop).await;
+            drop(queue);
+            ended.await
+        };
+        let Ok(result) = tokio::time::timeout(patience, asked).await else {
+            // It hangs in a call to the disk, which nothing can end.
+            return Err(format!("the disk did not answer within {patience:?}"));
+        };
         // It ends right after its result, so this does not block.
-        let joined = self.thread.join();
+        let joined = thread.join();
         match (result, joined) {
             (Ok(Ok(())), Ok(())) => Ok(()),
             (Ok(Err(reason)), _) => Err(reason),
@@ -277,184 +326,5 @@ impl Owner {
     }
 }
 
-/// A request whose commands are part of the present transaction.
-struct Pending {
-    device: Option<DeviceId>,
-    origin: Origin,
-    count: usize,
-    reply: Option<Reply>,
-}
-
-impl Asked {
-    /// Makes it part of the next transaction.
-    fn join(self, commands: &mut Vec<Command>, pending: &mut Vec<Pending>) {
-        let Self { commands: more, origin, reply } = self;
-        let device = more.first().and_then(device_of);
-        pending.push(Pending { device, origin, count: more.len(), reply });
-        commands.extend(more);
-    }
-}
-
-fn own(
-    mut core: Core,
-    mut requests: mpsc::Receiver<Request>,
-    feed: &Feed,
-) -> Result<(), StoreError> {
-    let mut commands = Vec::with_capacity(BATCH);
-    let mut pending = Vec::with_capacity(BATCH);
-    let mut next = requests.blocking_recv();
-    while let Some(request) = next {
-        match request {
-            Request::Apply(asked) => asked.join(&mut commands, &mut pending),
-            Request::ApplyEach(several) => {
-                several.into_iter().for_each(|asked| asked.join(&mut commands, &mut pending));
-            }
-            other => {
-                commit(&mut core, &mut commands, &mut pending, feed)?;
-                match other {
-                    Request::Read(read) => read(&core),
-                    Request::Tell(entry) => feed.push([with_twins(entry, &core)]),
-                    Request::Keep(object, reply) => {
-                        core.store().put_object(&object)?;
-                        // Whoever asked may have left.
-                        let _ = reply.send(());
-                    }
-                    Request::Forget(key, reply) => {
-                        core.store().delete_object(&key)?;
-                        let _ = reply.send(());
-                    }
-                    Request::Stop => break,
-                    Request::Apply(_) | Request::ApplyEach(_) => {}
-                }
-            }
-        }
-        next = match requests.try_recv() {
-            Ok(request) if commands.len() < BATCH => Some(request),
-            taken => {
-                commit(&mut core, &mut commands, &mut pending, feed)?;
-                taken.ok().or_else(|| requests.blocking_recv())
-            }
-        };
-    }
-    commit(&mut core, &mut commands, &mut pending, feed)?;
-    core.store().sync()
-}
-
-/// One transaction; then the feed; then the answers.
-fn commit(
-    core: &mut Core,
-    commands: &mut Vec<Command>,
-    pending: &mut Vec<Pending>,
-    feed: &Feed,
-) -> Result<(), StoreError> {
-    if commands.is_empty() {
-        return Ok(());
-    }
-    let at = now();
-    let mut outcomes = core.apply(std::mem::take(commands), at)?.into_iter();
-    let mut answers = Vec::with_capacity(pending.len());
-    let mut entries = Vec::with_capacity(pending.len());
-    for Pending { device, origin, count, reply } in pending.drain(..) {
-        let asked = !matches!(origin, Origin::Unasked);
-        let mut entry = Entry::new(device, origin, at);
-        let mut results = Vec::with_capacity(count);
-        for Outcome { result, changes } in outcomes.by_ref().take(count) {
-            match &result {
-                Ok(answer) => entry.leave_out(&answer.refused),
-                Err(rejected) => entry.refusal = Some(rejected.into()),
-            }
-            entry.states.extend(changes.iter().map(|change| state_after(change, core)));
-            entry.changes.extend(changes);
-            results.push(result);
-        }
-        if asked || !entry.changes.is_empty() {
-            entries.push(with_delta(entry, core));
-        }
-        if let Some(reply) = reply {
-            answers.push((reply, results));
-        }
-    }
-    if !entries.is_empty() {
-        feed.push(entries);
-    }
-    for (reply, results) in answers {
-        // Whoever asked may have left; what it asked for is done all the same.
-        let _ = reply.send(results);
-    }
-    Ok(())
-}
-
-/// A change that leaves the state alone does not name it.
-fn state_after(change: &Change, core: &Core) -> DeviceState {
-    let present = || core.get(&change.device.id).map(Twin::state).unwrap_or_default();
-    change.condition.as_ref().map_or_else(present, |(_, after)| after.state)
-}
-
-fn device_of(command: &Command) -> Option<DeviceId> {
-    match command {
-        Command::Load(device) => Some(device.id.clone()),
-        Command::Remove(id) => Some(id.clone()),
-        Command::Report(report) => Some(report.device.clone()),
-        Command::Desire(desire) => Some(desire.device.clone()),
-        Command::Update(update) => Some(update.device.clone()),
-        Command::Judge { device, .. } => Some(device.clone()),
-        Command::Lose { .. } | Command::Tick => None,
-    }
-}
-
-/// Adds the twin where it still wants something of the device: the bus tells the whole delta each time.
-fn with_delta(mut entry: Entry, core: &Core) -> Entry {
-    let mut devices: Vec<&DeviceId> =
-        entry.changes.iter().map(|change| &change.device.id).collect();
-    devices.extend(&entry.device);
-    devices.sort();
-    devices.dedup();
-    let twins = devices.into_iter().filter_map(|id| core.get(id));
-    let twins: Vec<_> = twins.filter(|twin| twin.delta().next().is_some()).cloned().collect();
-    entry.twins = twins;
-    entry
-}
-
-/// Adds what was asked for.
-fn with_twins(mut entry: Entry, core: &Core) -> Entry {
-    entry.at = now();
-    match &entry.origin {
-        Origin::Membership { .. } => {
-            let member = |twin: &Twin| Member {
-                device: twin.device().clone(),
-                state: twin.state(),
-                last_online: twin.last_online(),
-            };
-            entry.members = core.iter().map(member).collect();
-        }
-        Origin::Get { .. } if entry.refusal.is_none() => {
-            match entry.device.as_ref().and_then(|id| core.get(id)) {
-                Some(twin) => entry.twins = vec![twin.clone()],
-                None => {
-                    let name = entry.device.as_ref().map(ToString::to_string).unwrap_or_default();
-                    return entry.refused(404, format!("device {name} is not known here"));
-                }
-            }
-        }
-        _ => {}
-    }
-    entry
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use device_twin::Settings;
-
-    #[tokio::test]
-    async fn a_panic_of_the_owner_is_told_and_nobody_waits_for_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("twins.db")).unwrap();
-        let core = Core::open(store, Settings::default(), now()).unwrap();
-        let (twins, mut owner) = Twins::start(core, 4).unwrap();
-        let asked = twins.read(|_| -> () { panic!("out of {}", "luck") }).await;
-        assert_eq!(asked, Err(Unavailable::Stopped));
-        assert_eq!(owner.fault().await, "panicked: out of luck");
-        assert_eq!(twins.read(Core::epoch).await, Err(Unavailable::Stopped));
-    }
-}
+mod tests;

@@ -4,38 +4,18 @@
 
 mod world;
 
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dmi::proto::{
-    DeviceManagerServiceClient, DeviceStatus, ReportDeviceStatusRequest, Twin, TwinProperty,
-};
-use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use dmi::proto::DeviceManagerServiceClient;
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::Channel;
 use world::bus::Bus;
 use world::mapper::FakeMapper;
+use world::program::{DEVICES, Program, folder, note, signal};
 use world::{World, eventually, within};
-
-fn note(device: &str, text: String) -> ReportDeviceStatusRequest {
-    let twin = Twin {
-        property_name: "note".into(),
-        observed_desired: None,
-        reported: Some(TwinProperty { value: text, ..TwinProperty::default() }),
-    };
-    ReportDeviceStatusRequest {
-        device_name: device.into(),
-        device_namespace: "demo".into(),
-        reported_device: Some(DeviceStatus { twins: vec![twin], ..DeviceStatus::default() }),
-        ..ReportDeviceStatusRequest::default()
-    }
-}
 
 /// Reports that never end: each device its own numbers, one after the other.
 struct Load {
@@ -85,8 +65,6 @@ impl Load {
     }
 }
 
-const DEVICES: [&str; 8] = ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"];
-
 async fn kept(world: &World, acknowledged: &[u64]) {
     for (name, acknowledged) in DEVICES.iter().zip(acknowledged) {
         let device = world.device(name).await.unwrap();
@@ -120,65 +98,6 @@ async fn under_full_load_it_stops_in_two_seconds_and_keeps_what_it_acknowledged(
     kept(&world, &acknowledged).await;
 }
 
-/// The program itself, with a folder of its own.
-struct Program {
-    dir: TempDir,
-    process: Child,
-}
-
-impl Program {
-    /// Starts it over the pumps; `wrapper` is a shell's words before it.
-    async fn start(dir: TempDir, wrapper: &str) -> Self {
-        let place = dir.path().display();
-        let config = format!(
-            "apiVersion: edgetwin.io/v1\nkind: AgentConfig\nstore: {{dir: {place}/store}}\n\
-             manifests: {{dir: {place}/manifests}}\ndevices: {{dmiSocket: {place}/dmi.sock}}\n\
-             api: {{socket: {place}/api.sock}}\nmqtt: {{mode: embedded, listen: '127.0.0.1:0'}}\n"
-        );
-        std::fs::write(dir.path().join("agent.yaml"), config).unwrap();
-        let script = format!("{wrapper} exec \"$0\" --config \"$1\"");
-        let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_edge-agent")]);
-        command.arg(dir.path().join("agent.yaml")).stderr(Stdio::piped()).kill_on_drop(true);
-        let process = command.spawn().unwrap();
-        let program = Self { dir, process };
-        let api = program.dir.path().join("api.sock");
-        eventually("the agent", async || tokio::net::UnixStream::connect(&api).await.ok()).await;
-        program
-    }
-
-    fn dmi(&self) -> PathBuf {
-        self.dir.path().join("dmi.sock")
-    }
-
-    /// Waits for its end; what it said.
-    async fn end(mut self) -> (ExitStatus, String, TempDir) {
-        let mut stderr = self.process.stderr.take().unwrap();
-        let mut said = String::new();
-        let reading = stderr.read_to_string(&mut said);
-        within("the end of the agent", reading).await.unwrap();
-        (self.process.wait().await.unwrap(), said, self.dir)
-    }
-}
-
-/// A folder with the pump's model and all devices.
-fn folder() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let manifests = dir.path().join("manifests");
-    std::fs::create_dir(&manifests).unwrap();
-    let write = |name: &str, text: &str| std::fs::write(manifests.join(name), text).unwrap();
-    write("model.yaml", world::MODEL);
-    for name in DEVICES {
-        write(&format!("{name}.yaml"), &world::device(name, ""));
-    }
-    dir
-}
-
-fn signal(process: &Child, name: &str) {
-    let id = process.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_ends_the_program_with_0_in_two_seconds() {
     let program = Program::start(folder(), "").await;
@@ -194,27 +113,4 @@ async fn sigterm_under_load_ends_the_program_with_0_in_two_seconds() {
     let acknowledged = load.end().await;
     let world = World::over(dir).await;
     kept(&world, &acknowledged).await;
-}
-
-/// The store stands for any part that cannot go on: files of the program may not grow.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_that_fails_ends_the_program_with_1_and_a_message() {
-    let program = Program::start(folder(), "trap '' XFSZ; ulimit -f 1024;").await;
-    let mut client = dmi::connect::manager(program.dmi(), Duration::from_secs(10));
-    let filling = async {
-        let mut number = 0_u64;
-        while client.report_device_status(note("d0", format!("{number:0>500}"))).await.is_ok() {
-            number += 1;
-        }
-        number
-    };
-    let taken = within("the end of the space", filling).await;
-    let (status, said, dir) = program.end().await;
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("twins stopped by itself: "), "{said}");
-    assert!(!Path::new(&dir.path().join("dmi.sock")).exists(), "{said}");
-    let world = World::over(dir).await;
-    let device = world.device("d0").await.unwrap();
-    let kept = device.property("note").unwrap().reported.clone().unwrap().value.unwrap();
-    assert_eq!(kept, format!("{:0>500}", taken - 1), "what was acknowledged is there");
 }

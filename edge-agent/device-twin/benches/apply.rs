@@ -56,7 +56,7 @@ impl<S: Store> Fleet<S> {
     fn over(store: S, devices: &[Arc<Device>]) -> Self {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let mut twins = Twins::open(store, Settings::default(), now).unwrap();
-        twins.apply(devices.iter().cloned().map(Command::Load).collect(), now).unwrap();
+        twins.apply(devices.iter().cloned().map(Command::Load).collect::<Vec<_>>(), now).unwrap();
         let ids = devices.iter().map(|device| device.id.clone()).collect();
         Self { twins, ids, round: 0, next: 0 }
     }
@@ -75,7 +75,7 @@ impl<S: Store> Fleet<S> {
             }
             Command::Report(report)
         });
-        let commands = commands.collect();
+        let commands: Vec<_> = commands.collect();
         let outcomes = self.twins.apply(commands, now).unwrap();
         assert!(outcomes.iter().all(|one| one.changes.len() == 1));
     }

@@ -17,23 +17,23 @@ impl Twin {
     /// The report as a whole is for another life or another revision, or the twin can count no further.
     pub(crate) fn report(
         &mut self,
-        report: Report,
+        report: &Report,
         moment: &mut Moment<'_>,
     ) -> Result<(Option<Change>, Vec<Refused>), Rejected> {
         let named = report.properties.iter().map(|one| one.property.as_str());
         self.meant(report.uid.as_ref(), report.if_version, named, moment)?;
         let mut draft = Draft::of(self)?;
         if let Some(state) = report.state {
-            draft.set_state(state, report.reason, moment.now);
+            draft.set_state(state, report.reason.clone(), moment.now);
             if state == DeviceState::Online {
                 draft.quietly().last_online = Some(moment.now);
             }
         }
         let mut refused = Vec::new();
-        for (index, one) in report.properties.into_iter().enumerate() {
-            if let Err(reason) = report_property(&mut draft, &one, report.acks, moment) {
+        for (index, one) in report.properties.iter().enumerate() {
+            if let Err(reason) = report_property(&mut draft, one, report.acks, moment) {
                 moment.counters.refused += 1;
-                refused.push(Refused { index, property: one.property, reason });
+                refused.push(Refused { index, property: one.property.clone(), reason });
             }
         }
         Ok((draft.finish(), refused))

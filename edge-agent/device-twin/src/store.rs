@@ -104,6 +104,61 @@ pub trait Store {
     fn objects(&mut self, kind: &str) -> Result<Vec<Object>, StoreError>;
 }
 
+/// A store behind a pointer is one, too.
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        (**self).load()
+    }
+
+    fn commit(&mut self, rows: &[Row<'_>], durability: Durability) -> Result<(), StoreError> {
+        (**self).commit(rows, durability)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        (**self).sync()
+    }
+
+    fn epoch(&mut self) -> Result<u64, StoreError> {
+        (**self).epoch()
+    }
+
+    fn set_epoch(&mut self, epoch: u64) -> Result<(), StoreError> {
+        (**self).set_epoch(epoch)
+    }
+
+    fn dirty_since(
+        &mut self,
+        device: &DeviceId,
+        rev: u64,
+    ) -> Result<Vec<PropertyName>, StoreError> {
+        (**self).dirty_since(device, rev)
+    }
+
+    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
+        (**self).confirm(device, confirmed)
+    }
+
+    fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError> {
+        (**self).confirmed(device)
+    }
+
+    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
+        (**self).put_object(object)
+    }
+
+    fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError> {
+        (**self).delete_object(key)
+    }
+
+    fn object(&mut self, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
+        (**self).object(key)
+    }
+
+    fn objects(&mut self, kind: &str) -> Result<Vec<Object>, StoreError> {
+        (**self).objects(kind)
+    }
+}
+
 /// What a store holds about twins.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
@@ -278,7 +333,7 @@ pub struct Object {
 }
 
 /// The store could not do what was asked; nothing of it was done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Free space, then try again.
     #[error("the disk of {place} is full; free space there, nothing that was accepted is lost")]
@@ -326,8 +381,8 @@ pub enum StoreError {
         /// The newest format that is known here.
         known: u32,
     },
-    /// The medium fails: stop the process, check the disk.
-    #[error("{place} failed ({reason}); stop, and check the disk with `dmesg`")]
+    /// The medium fails: check the disk, try again.
+    #[error("{place} cannot be written to or read ({reason}); check its disk with `dmesg`")]
     Failed {
         /// The store's file.
         place: String,

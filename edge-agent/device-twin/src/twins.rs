@@ -95,14 +95,14 @@ impl<S: Store> Twins<S> {
     /// The commit failed: no command of the batch has any effect, in memory or on disk.
     pub fn apply(
         &mut self,
-        commands: Vec<Command>,
+        commands: impl AsRef<[Command]>,
         now: Timestamp,
     ) -> Result<Vec<Outcome>, StoreError> {
+        let commands = commands.as_ref();
         self.batches += 1;
         let mut batch = Batch::new(self.batches, self.counters);
         let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
-        let outcomes =
-            commands.into_iter().map(|command| self.one(command, &mut batch, now)).collect();
+        let outcomes = commands.iter().map(|command| self.one(command, &mut batch, now)).collect();
         match self.commit(&batch, ticks, now) {
             Ok(deadlines) => {
                 self.note(deadlines);
@@ -157,6 +157,14 @@ impl<S: Store> Twins<S> {
         &mut self.store
     }
 
+    /// Whether the store takes anything at this moment: writes, synced, what it has already.
+    ///
+    /// # Errors
+    /// It does not; the error says why.
+    pub fn probe(&mut self) -> Result<(), StoreError> {
+        self.store.set_epoch(self.epoch)
+    }
+
     /// Gives the store back.
     pub fn into_store(self) -> S {
         self.store
@@ -188,8 +196,8 @@ impl<S: Store> Twins<S> {
         Ok(())
     }
 
-    fn one(&mut self, command: Command, batch: &mut Batch, now: Timestamp) -> Outcome {
-        let event = match &command {
+    fn one(&mut self, command: &Command, batch: &mut Batch, now: Timestamp) -> Outcome {
+        let event = match command {
             Command::Report(report) => report.event.clone().map(|key| (report.device.clone(), key)),
             Command::Desire(desire) => desire.event.clone().map(|key| (desire.device.clone(), key)),
             _ => None,
@@ -202,12 +210,12 @@ impl<S: Store> Twins<S> {
         }
         let done = match command {
             Command::Report(report) => self.report(report, batch, now),
-            Command::Desire(desire) => self.desire(&desire, batch, now),
+            Command::Desire(desire) => self.desire(desire, batch, now),
             Command::Update(update) => self.update(update, batch, now),
-            Command::Load(device) => self.load(device, batch, now),
-            Command::Remove(id) => self.remove(&id, batch, now),
-            Command::Lose { devices, reason } => Ok(self.lose(&devices, &reason, batch, now)),
-            Command::Judge { device, problem } => self.judge(&device, problem, batch),
+            Command::Load(device) => self.load(device.clone(), batch, now),
+            Command::Remove(id) => self.remove(id, batch, now),
+            Command::Lose { devices, reason } => Ok(self.lose(devices, reason, batch, now)),
+            Command::Judge { device, problem } => self.judge(device, problem.clone(), batch),
             Command::Tick => Ok(self.tick(batch, now)),
         };
         let (result, changes) = match done {
@@ -228,7 +236,7 @@ impl<S: Store> Twins<S> {
         Outcome { result, changes }
     }
 
-    fn report(&mut self, report: crate::Report, batch: &mut Batch, now: Timestamp) -> Done {
+    fn report(&mut self, report: &crate::Report, batch: &mut Batch, now: Timestamp) -> Done {
         let Self { twins, settings, counters, opened_at, .. } = self;
         let Some(twin) = twins.get_mut(&report.device) else {
             return Err(unknown(&report.device));
@@ -258,7 +266,7 @@ impl<S: Store> Twins<S> {
         Ok((answer, change.into_iter().collect()))
     }
 
-    fn update(&mut self, update: crate::Update, batch: &mut Batch, now: Timestamp) -> Done {
+    fn update(&mut self, update: &crate::Update, batch: &mut Batch, now: Timestamp) -> Done {
         let Self { twins, settings, counters, opened_at, .. } = self;
         let Some(twin) = twins.get_mut(&update.device) else {
             return Err(unknown(&update.device));

@@ -10,7 +10,7 @@ impl Twin {
     /// Any part of it may not be; nothing is changed then (rule R6).
     pub(crate) fn update(
         &mut self,
-        update: Update,
+        update: &Update,
         moment: &mut Moment<'_>,
     ) -> Result<Vec<Change>, Rejected> {
         let (before, counted) = (self.clone(), *moment.counters);
@@ -23,13 +23,13 @@ impl Twin {
 
     fn take_update(
         &mut self,
-        update: Update,
+        update: &Update,
         moment: &mut Moment<'_>,
     ) -> Result<Vec<Change>, Rejected> {
-        let Update { device, writer, reported, desired } = update;
+        let Update { device, writer, reported, desired } = update.clone();
         let report =
             Report { acks: AckSource::Derived, properties: reported, ..Report::of(device.clone()) };
-        let (reported, mut refused) = self.report(report, moment)?;
+        let (reported, mut refused) = self.report(&report, moment)?;
         match refused.len() {
             0 => {}
             1 => return Err(refused.remove(0).reason),

@@ -40,7 +40,7 @@ pub(crate) struct Registration {
 /// What to do about a call that the agent did not take.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// It is busy: tell it again later.
+    /// It is busy, or cannot keep anything at present: tell it again later.
     Busy,
     /// It is away, or forgot this mapper: register again.
     Away(Status),
@@ -52,6 +52,8 @@ impl Trouble {
     fn of(status: Status) -> Self {
         match status.code() {
             Code::ResourceExhausted => Self::Busy,
+            // The agent's own word, not the connection's: it is there, and cannot take it now.
+            Code::Unavailable if status.source().is_none() => Self::Busy,
             // EdgeCore's limiter has no code of its own.
             Code::Unknown if status.message().contains("too many request") => Self::Busy,
             Code::Unavailable
@@ -184,7 +186,7 @@ mod tests {
         let edgecore = "fail to report device status because of too many request: mapper";
         assert!(matches!(trouble(Code::Unknown, edgecore), Trouble::Busy));
         assert!(matches!(trouble(Code::Unknown, "no such device"), Trouble::Refused(_)));
-        assert!(matches!(trouble(Code::Unavailable, ""), Trouble::Away(_)));
+        assert!(matches!(trouble(Code::Unavailable, "the disk is full"), Trouble::Busy));
         assert!(matches!(trouble(Code::FailedPrecondition, "lease"), Trouble::Away(_)));
         assert!(matches!(trouble(Code::InvalidArgument, "twins[2]"), Trouble::Refused(_)));
     }

@@ -187,11 +187,16 @@ impl ErrorView {
 
 impl From<Unavailable> for ErrorView {
     fn from(error: Unavailable) -> Self {
-        let remedy = match error {
+        let remedy = match &error {
             Unavailable::Full => "send it again in a moment",
             Unavailable::Stopped => "send it again when the agent is back",
+            Unavailable::Store(store) => {
+                let remedy =
+                    "nothing of it was done: send it again when /readyz no longer names the store";
+                return Self::new(error.http_status(), "", store.to_string(), remedy);
+            }
         };
-        Self::new(503, "", error.to_string(), remedy)
+        Self::new(error.http_status(), "", error.to_string(), remedy)
     }
 }
 

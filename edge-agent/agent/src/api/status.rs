@@ -81,7 +81,13 @@ pub(super) async fn metrics(
             help: "things that are wrong in the manifests folder",
             value: number(context.faults.all().len()),
         },
+        Gauge {
+            name: "store_failing",
+            help: "whether the store takes nothing at present",
+            value: u64::from(context.twins.store_health().fault().is_some()),
+        },
     ];
-    let text = context.metrics.render(&counted.rules, &gauges);
+    let failures = context.twins.store_health().failures();
+    let text = context.metrics.render(&counted.rules, failures, &gauges);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

@@ -99,8 +99,16 @@ impl Receiver {
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
         };
         let touched = touched(twin.device(), &wishes);
+        let device = id.clone();
         let command = Command::Update(update(&twin, id, wishes));
-        self.twins.apply(vec![command], Origin::Update { event_id, touched }).await.map(drop)
+        let origin = Origin::Update { event_id, touched };
+        match self.twins.apply(vec![command], origin.clone()).await {
+            Err(error @ Unavailable::Store(_)) => {
+                let entry = Entry::new(Some(device), origin, now());
+                self.twins.tell(entry.refused(error.http_status(), error.to_string())).await
+            }
+            other => other.map(drop),
+        }
     }
 
     async fn state(&self, address: Address<'_>, bytes: &[u8]) -> Result<(), Unavailable> {
@@ -110,7 +118,11 @@ impl Receiver {
         let known = !word.eq_ignore_ascii_case("disconnected");
         let Some(state) = DeviceState::from_name(&word).filter(|_| known) else { return Ok(()) };
         let report = Report::of(id).with_state(state);
-        self.twins.apply(vec![Command::Report(report)], Origin::State { word }).await.map(drop)
+        match self.twins.apply(vec![Command::Report(report)], Origin::State { word }).await {
+            // There is no answer for that, either.
+            Err(Unavailable::Store(_)) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     async fn unreadable(

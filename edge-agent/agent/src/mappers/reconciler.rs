@@ -68,6 +68,8 @@ impl Reconciler {
         let mut release = pin!(tokio::time::sleep(mappers.ttl));
         let mut released = false;
         health.ok(Part::Mappers);
+        // Gone, and the store was not told of it so far.
+        let mut silent = Vec::new();
         loop {
             for start in self.resumed.drain(..) {
                 tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
@@ -78,25 +80,31 @@ impl Reconciler {
                     tasks.spawn(worker::run(mappers.clone(), start, stop.clone()));
                 }
                 Some(End { name, number, done }) = self.ends.recv() => {
-                    if mappers.end(&name, number, "it serves another protocol now").await.is_err() {
+                    let ended = mappers.end(&name, number, "it serves another protocol now").await;
+                    let stopped = ended == Err(Unavailable::Stopped);
+                    // Whoever asked may have hung up.
+                    let _ = done.send(ended);
+                    if stopped {
                         break;
                     }
-                    // Whoever asked may have hung up.
-                    let _ = done.send(());
                 }
                 Some(ended) = tasks.join_next() => {
                     let ended = ended.map_err(|error| error.to_string())?;
-                    if let Some((name, number)) = ended
-                        && mappers.end(&name, number, "its socket does not answer").await.is_err()
-                    {
+                    silent.extend(ended);
+                    if end_silent(&mappers, &mut silent).await.is_err() {
                         break;
                     }
                 }
                 _ = check.tick() => {
                     for (name, number) in mappers.ended() {
-                        if mappers.end(&name, number, "its lease ended").await.is_err() {
-                            break;
+                        match mappers.end(&name, number, "its lease ended").await {
+                            // What the store does not take now is tried with the next look.
+                            Ok(()) | Err(Unavailable::Store(_)) => {}
+                            Err(_) => break,
                         }
+                    }
+                    if end_silent(&mappers, &mut silent).await.is_err() {
+                        break;
                     }
                     if self.resume().await.is_err() {
                         break;
@@ -129,6 +137,20 @@ impl Reconciler {
     }
 }
 
+/// Ends those whose tasks found them gone; whom the store does not let go stays in the list.
+async fn end_silent(
+    mappers: &Mappers,
+    silent: &mut Vec<(MapperName, u64)>,
+) -> Result<(), Unavailable> {
+    for (name, number) in std::mem::take(silent) {
+        match mappers.end(&name, number, "its socket does not answer").await {
+            Err(Unavailable::Store(_)) => silent.push((name, number)),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 /// Reads the feed up to its end.
 fn follow(mappers: &Mappers, mut cursor: u64) -> u64 {
     let feed = mappers.twins.feed();
@@ -156,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_hangs_up_leaves_a_mapper_with_a_task() {
         let dir = tempfile::tempdir().unwrap();
-        let (mappers, mut reconciler, _owner) = nobody(dir.path());
+        let (mappers, mut reconciler, _owner) = nobody();
         let Ok(pending) = mappers.register(info("one", &dir.path().join("one.sock"))).await else {
             panic!("nobody has that name")
         };
@@ -170,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn what_ended_an_older_registration_leaves_the_newer_one_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (mappers, mut reconciler, _owner) = nobody(dir.path());
+        let (mappers, mut reconciler, _owner) = nobody();
         let mut numbers = Vec::new();
         for _ in 0..2 {
             let address = dir.path().join("one.sock");

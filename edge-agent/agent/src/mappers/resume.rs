@@ -60,7 +60,11 @@ impl Former {
                 present.push(registration);
             } else if over {
                 info!(mapper = %name, "mapper of the run before is gone: its socket does not answer");
-                mappers.forget(name).await?;
+                match mappers.forget(name).await {
+                    Ok(()) => {}
+                    Err(Unavailable::Store(_)) => self.absent.push(registration),
+                    Err(error) => return Err(error),
+                }
             } else {
                 self.absent.push(registration);
             }
@@ -121,7 +125,7 @@ mod tests {
     #[tokio::test]
     async fn a_mapper_that_registered_meanwhile_is_not_replaced_by_its_former_self() {
         let dir = tempfile::tempdir().unwrap();
-        let (mappers, _reconciler, _owner) = nobody(dir.path());
+        let (mappers, _reconciler, _owner) = nobody();
         let former = |name: &str| Registration {
             info: info(name, &dir.path().join("old.sock")),
             noted: Default::default(),

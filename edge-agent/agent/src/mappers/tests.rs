@@ -1,16 +1,14 @@
 //! What the tests of the files beside this one stand on.
 
-use device_twin::Settings;
-use device_twin::store::SqliteStore;
+use device_twin::{MemoryStore, Settings};
 
 use super::*;
 use crate::twins::{Core, Owner, now};
 
-/// Nobody is registered, nothing is defined, and the store is a new one in `dir`.
-pub(super) fn nobody(dir: &Path) -> (Arc<Mappers>, Reconciler, Owner) {
-    let store = SqliteStore::open(&dir.join("twins.db")).unwrap();
-    let core = Core::open(store, Settings::default(), now()).unwrap();
-    let (twins, owner) = Twins::start(core, 4).unwrap();
+/// Nobody is registered, nothing is defined, and the store is a new one.
+pub(super) fn nobody() -> (Arc<Mappers>, Reconciler, Owner) {
+    let core = Core::open(Box::new(MemoryStore::new()), Settings::default(), now()).unwrap();
+    let (twins, owner) = Twins::start(core, 4, std::sync::Arc::default()).unwrap();
     let (catalogue, metrics) = (Arc::default(), Arc::default());
     let span = Duration::from_secs(30);
     let (mappers, reconciler) =

@@ -195,7 +195,8 @@ impl Worker {
         }
         let again = self.tell(due).await;
         self.keep().await;
-        again
+        let later = self.unkept && self.start.told.noted.is_some();
+        again.into_iter().chain(later.then(|| Instant::now() + LAST_DELAY)).min()
     }
 
     /// Tells the mapper of each of `due`, up to the first that it does not answer in time; when to go on.
@@ -303,8 +304,8 @@ impl Worker {
             && self.unkept
         {
             let object = registration::object(&self.start.info, noted);
-            // Cleared only then: stopped in the middle of it, the task does it again. Without an owner the agent
-            // stops; what is not noted is told again.
+            // Cleared only then: stopped in the middle of it, or refused by the store, the task does it again. What
+            // is not noted is told again.
             if self.mappers.twins.keep(object).await.is_ok() {
                 self.unkept = false;
             }
@@ -395,7 +396,8 @@ impl Worker {
     /// What the mapper makes of the device as it is described now.
     async fn judged(&self, id: &DeviceId, problem: Option<Arc<str>>) {
         let judge = device_twin::Command::Judge { device: id.clone(), problem };
-        // Without an owner of the twins the agent stops; a device that is gone has no problem.
+        // Without an owner of the twins the agent stops; a device that is gone has no problem; what the store does not
+        // take is said again with the next refusal.
         let _ = self.mappers.twins.apply(vec![judge], Origin::Unasked).await;
     }
 
@@ -460,7 +462,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_store_did_not_keep_is_still_to_be_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let (mappers, _reconciler, owner) = nobody(dir.path());
+        let (mappers, _reconciler, owner) = nobody();
         let Ok(mut pending) = mappers.register(info("old", &dir.path().join("old.sock"))).await
         else {
             panic!("nobody has that name")
@@ -471,7 +473,7 @@ mod tests {
         worker.keep().await;
         assert!(!worker.unkept, "it is kept");
         worker.note(&pump, |_| Some(OTHER));
-        owner.stop().await.unwrap();
+        owner.stop(LAST_DELAY).await.unwrap();
         worker.keep().await;
         assert!(worker.unkept);
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) mod bus;
 pub(crate) mod mapper;
+pub(crate) mod program;
 
 /// Longest time that anything here may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -206,25 +207,7 @@ impl World {
         path: &str,
         body: &str,
     ) -> (u16, Bytes) {
-        let stream = UnixStream::connect(&self.addresses.api).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let mut request = Request::builder().method(method).uri(path).header("host", "agent");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let answer = async {
-            let response = sender.send_request(request).await.unwrap();
-            let status = response.status().as_u16();
-            (status, response.into_body().collect().await.unwrap().to_bytes())
-        };
-        tokio::select! {
-            answer = answer => answer,
-            ended = async { connection.await.unwrap(); std::future::pending::<()>().await } => {
-                panic!("{ended:?}")
-            }
-        }
+        ask(&self.addresses.api, headers, method, path, body).await
     }
 
     /// `PATCH …/desired`.
@@ -237,6 +220,35 @@ impl World {
         let path = format!("/v1/devices/demo/{name}/desired{query}");
         let (status, body) = self.request(Method::PATCH, &path, body).await;
         (status, serde_json::from_slice(&body).unwrap())
+    }
+}
+
+/// One request on the local API's socket.
+pub(crate) async fn ask(
+    api: &Path,
+    headers: &[(&str, &str)],
+    method: Method,
+    path: &str,
+    body: &str,
+) -> (u16, Bytes) {
+    let stream = UnixStream::connect(api).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let mut request = Request::builder().method(method).uri(path).header("host", "agent");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+    let answer = async {
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.into_body().collect().await.unwrap().to_bytes())
+    };
+    tokio::select! {
+        answer = answer => answer,
+        ended = async { connection.await.unwrap(); std::future::pending::<()>().await } => {
+            panic!("{ended:?}")
+        }
     }
 }
 

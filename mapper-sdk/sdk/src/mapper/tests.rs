@@ -212,6 +212,21 @@ async fn a_busy_agent_is_asked_again_and_nothing_is_lost() {
     assert_eq!(world.metrics.unwrap().pushed_back.count(), 5);
 }
 
+#[tokio::test]
+async fn an_agent_whose_store_fails_is_told_the_newest_as_soon_as_it_heals() {
+    let mut world = World::new(Peer::Edgetwin);
+    world.fake.set(1, "speed", 5);
+    world.agent.hold(&manifests("pump", "a", 1, &[("speed", "", "{value: '42'}")]));
+    let full = || Status::unavailable("the disk of twins.db is full; free space there");
+    world.agent.refuse(std::iter::repeat_with(full).take(6));
+    world.start().await;
+    world.until_good("demo/pump", "speed", 42).await;
+    let metrics = world.metrics.clone().unwrap();
+    assert!(metrics.pushed_back.count() >= 6);
+    assert_eq!(metrics.registrations.count(), 1, "it is there, and asked again under a back-off");
+    world.stop().await;
+}
+
 /// Why a device is in `state`, as soon as that is told.
 async fn reason_of(world: &World, name: &str, state: DeviceState) -> String {
     let told = |heard: &[Heard]| {

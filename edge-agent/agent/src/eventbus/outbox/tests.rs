@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use device_model::{Manifest, parse_manifests};
-use device_twin::{Command, Report, Settings, SqliteStore};
+use device_twin::{Command, MemoryStore, Report, Settings};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -61,10 +61,9 @@ fn state(name: &str, state: DeviceState) -> Command {
 
 #[tokio::test]
 async fn after_a_gap_states_and_membership_are_told_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("twins.db")).unwrap();
+    let store = Box::new(MemoryStore::new());
     let core = Core::open(store, Settings::default(), now()).unwrap();
-    let (twins, _owner) = Twins::start(core, 64).unwrap();
+    let (twins, _owner) = Twins::start(core, 64, std::sync::Arc::default()).unwrap();
     let apply = async |commands: Vec<Command>| {
         for answer in twins.apply(commands, Origin::Unasked).await.unwrap() {
             answer.unwrap();

@@ -31,7 +31,8 @@ fn child_that_writes_until_it_is_killed() {
         let desire = bench.wants("locked", &number.to_string());
         let commands = vec![Command::Report(report), Command::Desire(desire)];
         // Every other commit is a report alone, which is not synced.
-        let commands = commands.into_iter().take(if number % 2 == 0 { 1 } else { 2 }).collect();
+        let commands: Vec<_> =
+            commands.into_iter().take(if number % 2 == 0 { 1 } else { 2 }).collect();
         bench.twins.apply(commands, at(number)).unwrap();
         let desired = bench.property("locked").desired.map(|desired| desired.value.to_string());
         println!("\nacknowledged {} {number} {}", bench.pump().rev(), desired.unwrap_or_default());
