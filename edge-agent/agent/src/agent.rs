@@ -14,9 +14,9 @@ use tracing::{error, info, warn};
 
 use crate::api::view::Part;
 use crate::api::{self, Context, Tcp};
-use crate::broker::Embedded;
+use crate::broker::{Embedded, Prepared};
 use crate::catalogue::Catalogue;
-use crate::config::{MqttMode, StoreKind};
+use crate::config::StoreKind;
 use crate::dmi_server::DmiServer;
 use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
@@ -62,6 +62,7 @@ pub struct Agent {
     api: Socket,
     api_tcp: Option<Tcp>,
     broker: Option<Embedded>,
+    external: Option<Prepared>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -88,17 +89,18 @@ impl Agent {
         let api =
             Socket::bind(socket).map_err(|error| Error::place("API socket", socket, error))?;
         let api_tcp = Tcp::bind(&config.api).await?;
-        let broker = match config.mqtt.mode {
-            MqttMode::Embedded => Some(Embedded::bind(&config.mqtt).await?),
-            MqttMode::Off => None,
-        };
+        let mqtt = &config.mqtt;
+        let broker =
+            if mqtt.mode.has_embedded() { Some(Embedded::bind(mqtt).await?) } else { None };
+        let external = mqtt.mode.has_external().then(|| Prepared::read(mqtt, &config.node.name));
+        let external = external.transpose()?;
         let addresses = Addresses {
             mqtt: broker.as_ref().map(Embedded::address),
             dmi: config.devices.dmi_socket.clone(),
             api: socket.clone(),
             api_tcp: api_tcp.as_ref().and_then(Tcp::address),
         };
-        Ok(Self { config, addresses, core, dmi, api, api_tcp, broker })
+        Ok(Self { config, addresses, core, dmi, api, api_tcp, broker, external })
     }
 
     /// Where it listens.
@@ -112,7 +114,7 @@ impl Agent {
     /// # Errors
     /// A part failed, or panicked.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { config, addresses, mut core, dmi, api, api_tcp, broker } = self;
+        let Self { config, addresses, mut core, dmi, api, api_tcp, broker, external } = self;
         let epoch = core.epoch();
         let registrations = core.store().objects(registration::KIND)?;
         let known = core.parked().cloned().collect();
@@ -153,7 +155,7 @@ impl Agent {
             mappers: mappers.clone(),
             metrics: metrics.clone(),
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
-            bus: broker.is_some(),
+            bus: broker.is_some() || external.is_some(),
         };
         let token = stop.child_token();
         let context = Context {
@@ -185,20 +187,28 @@ impl Agent {
             api::serve(api, api_tcp, context).await.map_err(|error| error.to_string())
         });
         health.ok(Part::Api);
+        let inbox = Arc::new(Receiver { twins: twins.clone(), metrics: metrics.clone() });
+        let node = &config.node.name;
         if let Some(broker) = broker {
-            let inbox = Arc::new(Receiver { twins: twins.clone(), metrics: metrics.clone() });
-            let outbox =
-                Outbox::new(broker.publisher(), twins.clone(), config.node.name.clone(), metrics);
+            let publisher = broker.publisher();
+            let outbox = Outbox::new(publisher, twins.clone(), node.clone(), metrics.clone())
+                .run(start, token.clone());
             health.ok(Part::Mqtt);
-            parts.spawn("MQTT broker", broker.run(inbox, token.clone()));
-            let running = outbox.run(start, token.clone());
-            parts.spawn("event bus", async move {
-                running.await;
-                Ok(())
-            });
+            parts.spawn("MQTT broker", broker.run(inbox.clone(), token.clone()));
+            parts.spawn("event bus", outbox);
+        }
+        if let Some(external) = external {
+            let external = external.with(twins.feed().clone(), health, metrics.clone());
+            let outbox = Outbox::new(external.link(), twins.clone(), node.clone(), metrics)
+                .run(start, token.clone());
+            parts.spawn("external broker", external.run(inbox, token.clone()));
+            parts.spawn("external event bus", outbox);
         }
         parts.spawn("clock", tick(twins, token));
-        let mqtt = addresses.mqtt.map_or_else(|| "off".into(), |address| address.to_string());
+        let outside = config.mqtt.mode.has_external().then(|| config.mqtt.external.url.clone());
+        let inside = addresses.mqtt.map(|address| address.to_string());
+        let mqtt: Vec<_> = inside.into_iter().chain(outside).collect();
+        let mqtt = if mqtt.is_empty() { "off".into() } else { mqtt.join(", ") };
         let api_tcp = addresses.api_tcp.map(tracing::field::display);
         info!(
             dmi = %addresses.dmi.display(), api = %addresses.api.display(), api_tcp, mqtt,

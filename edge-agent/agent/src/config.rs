@@ -27,7 +27,8 @@ mod store;
 pub use api::{Api, ApiTls};
 pub use devices::Devices;
 pub use log::{Log, LogFormat};
-pub use mqtt::{Mqtt, MqttMode};
+pub(crate) use mqtt::BrokerAddress;
+pub use mqtt::{BrokerLimits, ClientTls, ExternalBroker, Mqtt, MqttMode, Secret, ServerTls};
 pub use print::{Setting, Source, settings};
 pub use span::Span;
 pub use store::{Store, StoreKind};
@@ -199,17 +200,10 @@ impl AgentConfig {
         self.api.check()?;
         positive("devices.leaseTtl", self.devices.lease_ttl)?;
         positive("devices.callTimeout", self.devices.call_timeout)?;
-        let counts = [
-            ("devices.queue", self.devices.queue, 1),
-            ("mqtt.maxClients", self.mqtt.max_clients, 1),
-            ("mqtt.maxPacket", self.mqtt.max_packet, 1024),
-        ];
-        for (name, number, least) in counts {
-            if number < least {
-                return Err(format!("{name} = {number}: too small; write {least} or more"));
-            }
+        if self.devices.queue == 0 {
+            return Err("devices.queue = 0: too small; write 1 or more".into());
         }
-        Ok(())
+        self.mqtt.check()
     }
 }
 

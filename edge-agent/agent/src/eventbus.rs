@@ -7,8 +7,10 @@
 mod inbox;
 mod outbox;
 mod payload;
+mod refused;
 mod topic;
 mod words;
 
 pub(crate) use inbox::Receiver;
 pub(crate) use outbox::Outbox;
+pub(crate) use refused::Refused;

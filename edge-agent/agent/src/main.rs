@@ -79,8 +79,9 @@ fn configure(arguments: Arguments) -> anyhow::Result<AgentConfig> {
 }
 
 fn log(config: &Log) -> anyhow::Result<()> {
-    // The broker's own lines are for those who ask for them.
-    let filter = EnvFilter::try_new(format!("mqtt5=warn,{}", config.level)).with_context(|| {
+    // The lines of the MQTT libraries, one for each try or packet, are for those who ask for them.
+    let quiet = "mqtt5=warn,mqtt5::broker::client_handler=error,rumqttc=off,rumqttc_core=off";
+    let filter = EnvFilter::try_new(format!("{quiet},{}", config.level)).with_context(|| {
         format!("log.level = \"{}\": write error, warn, info, debug or trace", config.level)
     })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

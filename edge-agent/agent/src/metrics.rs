@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use device_twin::Counters;
 
+use crate::eventbus::Refused;
+
 /// Counters since the start of the agent.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -22,8 +24,14 @@ pub(crate) struct Metrics {
     pub(crate) bus_published: AtomicU64,
     /// Times the event bus skipped to the newest values.
     pub(crate) bus_gaps: AtomicU64,
-    /// Messages that claimed to come from the cloud.
-    pub(crate) bus_spoofed: AtomicU64,
+    /// Messages that the event bus refused, by reason.
+    pub(crate) bus_refused: Refused,
+    /// Times the external broker was connected again.
+    pub(crate) bus_reconnects: AtomicU64,
+    /// Messages that the external broker did not get.
+    pub(crate) bus_lost: AtomicU64,
+    /// Messages that the external broker has not taken yet.
+    pub(crate) bus_waiting: AtomicU64,
 }
 
 /// A number that goes up and down.
@@ -49,7 +57,12 @@ impl Metrics {
             ("mapper_failures", "calls to mappers that did not get through", &self.mapper_failures),
             ("bus_published", "messages published on the event bus", &self.bus_published),
             ("bus_gaps", "times the event bus skipped to the newest values", &self.bus_gaps),
-            ("bus_spoofed", "messages that claimed to come from the cloud", &self.bus_spoofed),
+            ("bus_reconnects", "times the external broker was back", &self.bus_reconnects),
+            (
+                "bus_lost",
+                "messages that the external broker did not get; it gets the newest state instead",
+                &self.bus_lost,
+            ),
         ];
         let Counters { changes, unchanged, repeats, refused, conflicts, former_lives, .. } = *rules;
         let twins = [
@@ -75,6 +88,11 @@ impl Metrics {
         let help = "parts of reports that were dropped: older than what is known, or of another generation";
         page.counter("twin_dropped", help, &dropped);
         page.counter("store_failures", "requests that the store did not take", &[("", store)]);
+        let help = "messages of apps that the event bus refused";
+        page.counter("bus_refused", help, &self.bus_refused.counts());
+        let waiting = self.bus_waiting.load(Ordering::Relaxed);
+        let help = "messages that the external broker has not taken yet";
+        page.family("bus_waiting", help, "gauge", &[("", waiting)]);
         for gauge in gauges {
             page.family(gauge.name, gauge.help, "gauge", &[("", gauge.value)]);
         }

@@ -209,7 +209,11 @@ async fn only_the_cloud_may_speak_for_the_cloud() {
     assert_eq!(bus.next("update/result").await["event_id"], "after");
     assert!(world.device("pump").await.unwrap().property("speed").unwrap().desired.is_none());
     let (_, text) = world.request(hyper::Method::GET, "/metrics", "").await;
-    assert!(String::from_utf8(text.to_vec()).unwrap().contains("edgetwin_bus_spoofed_total 1\n"));
+    assert!(
+        String::from_utf8(text.to_vec())
+            .unwrap()
+            .contains("edgetwin_bus_refused_total{reason=\"spoofed\"} 1\n")
+    );
 }
 
 #[tokio::test]

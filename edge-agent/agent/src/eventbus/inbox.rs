@@ -3,16 +3,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use device_model::{Device, DeviceId, DeviceState, Quality, QualityCode, Value};
 use device_twin::{
-    Command, DesireProperty, Given, GivenReading, PropertyReport, Report, Twin, Update, Writer,
+    Answer, Command, DesireProperty, Given, GivenReading, PropertyReport, Rejected, Report, Twin,
+    Update, Writer,
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::payload::{self, Unreadable, Wish};
-use super::topic::{self, Address, Topic};
+use super::refused::{Kind, Reason};
+use super::topic::{self, Topic};
 use crate::broker::Inbox;
 use crate::feed::{Entry, Origin, Touched};
 use crate::metrics::Metrics;
@@ -26,75 +27,112 @@ pub(crate) struct Receiver {
 }
 
 impl Inbox for Receiver {
+    fn allows(&self, client: &str, topic: &str) -> bool {
+        let (reason, why) = match topic::parse(topic) {
+            Some(Topic::CloudUpdated(_)) => (Reason::Spoofed, CLOUD),
+            Some(Topic::Answer) => (
+                Reason::AnswerTopic,
+                "only the agent answers; publish requests, and let no bridge pass answers in",
+            ),
+            _ => return true,
+        };
+        self.metrics.bus_refused.note(Kind::Foreign, reason, client, topic, why);
+        false
+    }
+
+    fn kept(&self, client: &str, topic: &str) {
+        let Some(kind) = topic::parse(topic).map(kind) else { return };
+        let why = "it was kept from before, and would be done again at each connection; publish it without retain";
+        self.metrics.bus_refused.note(kind, Reason::Retained, client, topic, why);
+    }
+
     fn receive<'a>(
         &'a self,
         client: &'a str,
         topic: &'a str,
         payload: &'a [u8],
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        let Some(topic) = topic::parse(topic) else { return Box::pin(std::future::ready(())) };
+        let Some(asked) = topic::parse(topic) else { return Box::pin(std::future::ready(())) };
         Box::pin(async move {
+            let from = From { client, topic, kind: kind(asked) };
             // The agent stops: its broker does, too.
-            if self.take(client, topic, payload).await.is_err() {
+            if self.take(&from, asked, payload).await.is_err() {
                 debug!(client, "a message came after the end");
             }
         })
     }
 }
 
+const CLOUD: &str =
+    "only the cloud may say twin/cloud_updated; write expected values with twin/update";
+
+/// Where a message came from.
+struct From<'a> {
+    client: &'a str,
+    topic: &'a str,
+    kind: Kind,
+}
+
+fn kind(topic: Topic<'_>) -> Kind {
+    match topic {
+        Topic::TwinUpdate(_) => Kind::TwinUpdate,
+        Topic::TwinGet(_) => Kind::TwinGet,
+        Topic::StateUpdate(_) => Kind::StateUpdate,
+        Topic::MembershipGet => Kind::MembershipGet,
+        Topic::CloudUpdated(_) | Topic::Answer => Kind::Foreign,
+        Topic::Upload => Kind::Upload,
+    }
+}
+
 impl Receiver {
-    async fn take(&self, client: &str, topic: Topic<'_>, bytes: &[u8]) -> Result<(), Unavailable> {
+    async fn take(
+        &self,
+        from: &From<'_>,
+        topic: Topic<'_>,
+        bytes: &[u8],
+    ) -> Result<(), Unavailable> {
+        let address = match topic {
+            Topic::TwinUpdate(address) | Topic::TwinGet(address) | Topic::StateUpdate(address) => {
+                address
+            }
+            Topic::MembershipGet => return self.membership(from, bytes).await,
+            Topic::CloudUpdated(_) | Topic::Answer => {
+                self.allows(from.client, from.topic);
+                return Ok(());
+            }
+            Topic::Upload => {
+                self.refuse(
+                    from,
+                    Reason::NoRoute,
+                    "it is for the cloud, and there is no way there",
+                );
+                return Ok(());
+            }
+        };
+        let Some(id) = address.id() else {
+            // There is no topic to answer on that means a device.
+            let why = "no device can have this name; write $hw/events/device/<namespace>/<name>/…";
+            self.refuse(from, Reason::BadName, why);
+            return Ok(());
+        };
         match topic {
-            Topic::TwinUpdate(address) => {
-                let Some(id) = address.id() else { return self.no_device(address).await };
-                match payload::update(bytes) {
-                    Ok(update) => self.update(id, update).await,
-                    Err(unreadable) => {
-                        let event_id = unreadable.event_id.clone();
-                        let origin = Origin::Update { event_id, touched: Vec::new() };
-                        self.unreadable(id, origin, unreadable).await
-                    }
-                }
-            }
-            Topic::TwinGet(address) => {
-                let Some(id) = address.id() else { return self.no_device(address).await };
-                match payload::get(bytes) {
-                    Ok(event_id) => {
-                        self.twins.tell(Entry::new(Some(id), Origin::Get { event_id }, now())).await
-                    }
-                    Err(unreadable) => {
-                        let origin = Origin::Get { event_id: unreadable.event_id.clone() };
-                        self.unreadable(id, origin, unreadable).await
-                    }
-                }
-            }
-            Topic::StateUpdate(address) => self.state(address, bytes).await,
-            Topic::MembershipGet => match payload::get(bytes) {
-                Ok(event_id) => {
-                    self.twins.tell(Entry::new(None, Origin::Membership { event_id }, now())).await
-                }
-                Err(unreadable) => {
-                    debug!(client, reason = unreadable.reason, "membership/get not understood");
-                    Ok(())
-                }
-            },
-            Topic::CloudUpdated(address) => {
-                if self.metrics.bus_spoofed.fetch_add(1, Ordering::Relaxed) == 0 {
-                    let device = format!("{}/{}", address.namespace, address.name);
-                    warn!(
-                        client,
-                        device, "refused twin/cloud_updated: only the cloud may say that"
-                    );
-                }
-                Ok(())
-            }
+            Topic::TwinGet(_) => self.get(from, id, bytes).await,
+            Topic::StateUpdate(_) => self.state(from, id, bytes).await,
+            _ => self.update(from, id, bytes).await,
         }
     }
 
-    async fn update(&self, id: DeviceId, said: payload::Update) -> Result<(), Unavailable> {
-        let payload::Update { event_id, twins: wishes } = said;
+    async fn update(&self, from: &From<'_>, id: DeviceId, bytes: &[u8]) -> Result<(), Unavailable> {
+        let payload::Update { event_id, twins: wishes } = match payload::update(bytes) {
+            Ok(update) => update,
+            Err(Unreadable { event_id, reason }) => {
+                let origin = Origin::Update { event_id, touched: Vec::new() };
+                return self.unreadable(from, Some(id), origin, reason).await;
+            }
+        };
         let Some(twin) = self.twins.twin(&id).await? else {
-            let reason = format!("device {id} is not known here");
+            let reason = format!("device {id} is not known here; see `edgetwin get` for what is");
+            self.refuse(from, Reason::UnknownDevice, &reason);
             let origin = Origin::Update { event_id, touched: Vec::new() };
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
         };
@@ -104,41 +142,89 @@ impl Receiver {
         let origin = Origin::Update { event_id, touched };
         match self.twins.apply(vec![command], origin.clone()).await {
             Err(error @ Unavailable::Store(_)) => {
+                self.refuse(from, Reason::Unavailable, &error.to_string());
                 let entry = Entry::new(Some(device), origin, now());
                 self.twins.tell(entry.refused(error.http_status(), error.to_string())).await
             }
-            other => other.map(drop),
+            answers => {
+                self.count(from, &answers?);
+                Ok(())
+            }
         }
     }
 
-    async fn state(&self, address: Address<'_>, bytes: &[u8]) -> Result<(), Unavailable> {
-        // KubeEdge answers nothing to a word or a device that it does not know; nor do we.
-        let Some(id) = address.id() else { return Ok(()) };
-        let Ok(word) = payload::state(bytes) else { return Ok(()) };
-        let known = !word.eq_ignore_ascii_case("disconnected");
-        let Some(state) = DeviceState::from_name(&word).filter(|_| known) else { return Ok(()) };
-        let report = Report::of(id).with_state(state);
-        match self.twins.apply(vec![Command::Report(report)], Origin::State { word }).await {
-            // There is no answer for that, either.
-            Err(Unavailable::Store(_)) => Ok(()),
-            other => other.map(drop),
+    async fn get(&self, from: &From<'_>, id: DeviceId, bytes: &[u8]) -> Result<(), Unavailable> {
+        match payload::get(bytes) {
+            Ok(event_id) => {
+                if self.twins.twin(&id).await?.is_none() {
+                    self.refuse(from, Reason::UnknownDevice, "the device is not known here");
+                }
+                self.twins.tell(Entry::new(Some(id), Origin::Get { event_id }, now())).await
+            }
+            Err(Unreadable { event_id, reason }) => {
+                self.unreadable(from, Some(id), Origin::Get { event_id }, reason).await
+            }
         }
+    }
+
+    async fn membership(&self, from: &From<'_>, bytes: &[u8]) -> Result<(), Unavailable> {
+        match payload::get(bytes) {
+            Ok(event_id) => {
+                self.twins.tell(Entry::new(None, Origin::Membership { event_id }, now())).await
+            }
+            Err(Unreadable { event_id, reason }) => {
+                self.unreadable(from, None, Origin::Membership { event_id }, reason).await
+            }
+        }
+    }
+
+    /// KubeEdge answers nothing to a word or a device that it does not know; nor do we.
+    async fn state(&self, from: &From<'_>, id: DeviceId, bytes: &[u8]) -> Result<(), Unavailable> {
+        let word = match payload::state(bytes) {
+            Ok(word) => word,
+            Err(Unreadable { reason, .. }) => {
+                self.refuse(from, Reason::Unreadable, &reason);
+                return Ok(());
+            }
+        };
+        let known = !word.eq_ignore_ascii_case("disconnected");
+        let Some(state) = DeviceState::from_name(&word).filter(|_| known) else {
+            let why =
+                "state is no word for a device; write online, offline, ok, unhealthy or unknown";
+            self.refuse(from, Reason::BadState, why);
+            return Ok(());
+        };
+        let report = Command::Report(Report::of(id).with_state(state));
+        match self.twins.apply(vec![report], Origin::State { word }).await {
+            // There is no answer for that, either.
+            Err(error @ Unavailable::Store(_)) => {
+                self.refuse(from, Reason::Unavailable, &error.to_string());
+            }
+            answers => self.count(from, &answers?),
+        }
+        Ok(())
     }
 
     async fn unreadable(
         &self,
-        id: DeviceId,
+        from: &From<'_>,
+        id: Option<DeviceId>,
         origin: Origin,
-        unreadable: Unreadable,
+        reason: String,
     ) -> Result<(), Unavailable> {
-        let entry = Entry::new(Some(id), origin, now()).refused(400, unreadable.reason);
-        self.twins.tell(entry).await
+        self.refuse(from, Reason::Unreadable, &reason);
+        self.twins.tell(Entry::new(id, origin, now()).refused(400, reason)).await
     }
 
-    /// A name that no device can have: there is no topic to answer on that means a device.
-    async fn no_device(&self, address: Address<'_>) -> Result<(), Unavailable> {
-        debug!(topic = address.topic(""), "no device can have this name");
-        Ok(())
+    /// Counts what the twins refused.
+    fn count(&self, from: &From<'_>, answers: &[Result<Answer, Rejected>]) {
+        for rejected in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            self.refuse(from, Reason::of(rejected), &rejected.to_string());
+        }
+    }
+
+    fn refuse(&self, from: &From<'_>, reason: Reason, why: &str) {
+        self.metrics.bus_refused.note(from.kind, reason, from.client, from.topic, why);
     }
 }
 

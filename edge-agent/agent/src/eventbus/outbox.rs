@@ -1,6 +1,6 @@
 //! From the feed to the bus.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ use super::words::{
     MembershipMessage, ResultMessage, Revision, StateMessage, StateWords, TwinWords, actual,
     data_type, delta, expected, said, to_json, twin,
 };
-use crate::broker::Broker;
+use crate::broker::{Broker, Delivered};
 use crate::feed::{Entry, Member, Missed, Origin, Touched};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
@@ -39,10 +39,18 @@ pub(crate) struct Outbox<B> {
     metrics: Arc<Metrics>,
     /// After a gap only what differs from this is told.
     told: HashMap<DeviceId, Told>,
+    /// What `told` was before messages that the broker has perhaps not taken: how many it must have taken, the device,
+    /// and how that stood. The oldest first.
+    unsettled: VecDeque<(u64, DeviceId, Option<Told>)>,
+    /// The connection that all this is about.
+    connection: u64,
+    /// Number of the newest event when it was last told how things stand: of events before it, only what is newer than
+    /// that is news.
+    caught_up: u64,
 }
 
 /// How a device stood when it was last spoken of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     uid: Uid,
     rev: u64,
@@ -51,12 +59,18 @@ struct Told {
 
 impl<B: Broker> Outbox<B> {
     pub(crate) fn new(broker: B, twins: Twins, node: String, metrics: Arc<Metrics>) -> Self {
-        Self { broker, twins, node, metrics, told: HashMap::new() }
+        let (told, unsettled) = (HashMap::new(), VecDeque::new());
+        Self { broker, twins, node, metrics, told, unsettled, connection: 0, caught_up: 0 }
     }
 
     /// Publishes what happens, until `stop` or the end of the twins. `from` is the number of the last event that
     /// nobody needs to hear of.
-    pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, from: u64, stop: CancellationToken) -> Result<(), String> {
+        self.follow(from, stop).await;
+        Ok(())
+    }
+
+    async fn follow(&mut self, from: u64, stop: CancellationToken) {
         // Who asks for the members is told of these; only what comes and goes later is told unasked.
         match self.twins.twins().await {
             Ok(twins) => self.told = standing(&twins),
@@ -65,11 +79,23 @@ impl<B: Broker> Outbox<B> {
         let feed = self.twins.feed().clone();
         let mut newest = feed.subscribe();
         let mut cursor = from;
-        loop {
+        while !stop.is_cancelled() {
+            if self.broker.connection() != Some(self.connection) {
+                let connection = tokio::select! {
+                    () = stop.cancelled() => return,
+                    connection = self.broker.connected() => connection,
+                };
+                self.doubt();
+                (self.connection, cursor) = (connection.number, connection.from);
+                if self.catch_up().await.is_err() {
+                    return;
+                }
+            }
             match feed.after(cursor, CHUNK) {
                 Ok(entries) if entries.is_empty() => {
                     tokio::select! {
                         () = stop.cancelled() => return,
+                        () = self.broker.gone() => {}
                         changed = newest.changed() => if changed.is_err() { return },
                     }
                 }
@@ -80,6 +106,10 @@ impl<B: Broker> Outbox<B> {
                     }
                 }
                 Err(Missed) => {
+                    self.metrics.bus_gaps.fetch_add(1, Ordering::Relaxed);
+                    warn!(
+                        "the event bus is too slow for the reports that come in; it skips to the newest values"
+                    );
                     cursor = feed.newest();
                     if self.catch_up().await.is_err() {
                         return;
@@ -90,18 +120,28 @@ impl<B: Broker> Outbox<B> {
     }
 
     async fn entry(&mut self, entry: &Entry) {
+        let mut news = Vec::with_capacity(entry.changes.len());
+        let mut before = Vec::with_capacity(entry.changes.len());
         for (change, state) in entry.changes.iter().zip(&entry.states) {
-            let (uid, rev, state) = (change.uid.clone(), change.rev, *state);
-            match change.kind {
-                ChangeKind::Removed => self.told.remove(&change.device.id),
-                _ => self.told.insert(change.device.id.clone(), Told { uid, rev, state }),
+            let (id, uid, rev) = (&change.device.id, &change.uid, change.rev);
+            let known = match self.told.get(id) {
+                None => change.kind == ChangeKind::Removed,
+                Some(told) => told.uid == *uid && told.rev >= rev,
             };
+            let known = known && entry.last() <= self.caught_up;
+            news.push(!known);
+            if known {
+                continue;
+            }
+            let told = Told { uid: uid.clone(), rev, state: *state };
+            let told = (change.kind != ChangeKind::Removed).then_some(told);
+            before.push((id.clone(), self.set(id, told)));
         }
         if !self.broker.anybody().await {
             return;
         }
         self.answer(entry).await;
-        for change in &entry.changes {
+        for (change, _) in entry.changes.iter().zip(news).filter(|(_, news)| *news) {
             self.change(entry, change).await;
         }
         // The answer to a get holds the whole twin; every other accepted entry repeats the delta until it is gone.
@@ -111,6 +151,35 @@ impl<B: Broker> Outbox<B> {
             for twin in &entry.twins {
                 self.delta(twin, entry.at).await;
             }
+        }
+        for (id, before) in before {
+            self.settle_later(id, before);
+        }
+    }
+
+    /// Notes how a device stands; how it stood.
+    fn set(&mut self, id: &DeviceId, told: Option<Told>) -> Option<Told> {
+        match told {
+            Some(told) => self.told.insert(id.clone(), told),
+            None => self.told.remove(id),
+        }
+    }
+
+    /// What was told of a device counts when the broker has taken it.
+    fn settle_later(&mut self, id: DeviceId, before: Option<Told>) {
+        let Delivered { published, taken } = self.broker.delivered();
+        while self.unsettled.front().is_some_and(|(number, ..)| *number <= taken) {
+            self.unsettled.pop_front();
+        }
+        if published > taken {
+            self.unsettled.push_back((published, id, before));
+        }
+    }
+
+    /// Takes back what the last connection perhaps did not bring home.
+    fn doubt(&mut self) {
+        while let Some((_, id, before)) = self.unsettled.pop_back() {
+            self.set(&id, before);
         }
     }
 
@@ -252,32 +321,36 @@ impl<B: Broker> Outbox<B> {
     /// Tells how things stand, as far as that is not what was told last: which devices came and went while nobody
     /// could follow, and the values and the state of those that changed.
     async fn catch_up(&mut self) -> Result<(), Unavailable> {
-        self.metrics.bus_gaps.fetch_add(1, Ordering::Relaxed);
-        warn!(
-            "the event bus is too slow for the reports that come in; it skips to the newest values"
-        );
         let twins = self.twins.twins().await?;
+        self.caught_up = self.twins.feed().newest();
         let at = crate::twins::now();
-        let before = std::mem::replace(&mut self.told, standing(&twins));
-        for (id, before) in &before {
-            if self.told.get(id).is_none_or(|present| present.uid != before.uid) {
-                self.membership_changed(id, None, at).await;
-            }
+        let present = standing(&twins);
+        let gone = |(id, before): &(&DeviceId, &Told)| {
+            present.get(*id).is_none_or(|present| present.uid != before.uid)
+        };
+        let gone: Vec<_> = self.told.iter().filter(gone).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            self.membership_changed(&id, None, at).await;
+            let before = self.set(&id, None);
+            self.settle_later(id, before);
         }
         for twin in &twins {
             let id = &twin.device().id;
-            let before = before.get(id).filter(|before| before.uid == *twin.uid());
-            if before.is_some_and(|before| before.rev == twin.rev()) {
+            let before = self.told.get(id).cloned();
+            if before.as_ref().is_some_and(|before| before.rev == twin.rev()) {
                 continue;
             }
             if before.is_none() {
                 self.membership_changed(id, Some(twin.device()), at).await;
             }
-            self.say(&topic::of(id, DOCUMENT), || present(twin, at)).await;
-            if before.map(|before| before.state).unwrap_or_default() != twin.state() {
+            self.say(&topic::of(id, DOCUMENT), || present_state(twin, at)).await;
+            let state = before.as_ref().map(|before| before.state).unwrap_or_default();
+            if state != twin.state() {
                 self.state(id, twin.state().as_str(), at).await;
             }
             self.delta(twin, at).await;
+            self.set(id, present.get(id).cloned());
+            self.settle_later(id.clone(), before);
         }
         Ok(())
     }
@@ -365,7 +438,7 @@ fn document<'a>(
 }
 
 /// A document of everything, as nobody knows what was before.
-fn present(of: &Twin, at: Timestamp) -> DocumentMessage<'_> {
+fn present_state(of: &Twin, at: Timestamp) -> DocumentMessage<'_> {
     let twin = twin(of).into_iter();
     DocumentMessage {
         event_id: "",

@@ -7,7 +7,7 @@ const DEVICE: &str = "$hw/events/device";
 const NODE: &str = "$hw/events/node";
 
 /// What a topic asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topic<'a> {
     /// `…/twin/update`
     TwinUpdate(Address<'a>),
@@ -19,6 +19,10 @@ pub(crate) enum Topic<'a> {
     StateUpdate(Address<'a>),
     /// `$hw/events/node/<any>/membership/get`
     MembershipGet,
+    /// What only an agent says.
+    Answer,
+    /// A way to the cloud.
+    Upload,
 }
 
 /// A device as a topic names it; perhaps none that exists.
@@ -33,21 +37,35 @@ impl Address<'_> {
     pub(crate) fn id(&self) -> Option<DeviceId> {
         DeviceId::new(self.namespace, self.name).ok()
     }
-
-    /// The topic of this device that ends with `leaf`.
-    pub(crate) fn topic(&self, leaf: &str) -> String {
-        format!("{DEVICE}/{}/{}/{leaf}", self.namespace, self.name)
-    }
 }
 
 /// Takes a topic name apart; `None` if it asks nothing of us.
 pub(crate) fn parse(topic: &str) -> Option<Topic<'_>> {
-    let mut levels = topic.split('/');
-    let (hw, events, kind) = (levels.next()?, levels.next()?, levels.next()?);
-    if (hw, events) != ("$hw", "events") {
-        return None;
+    let Some(below) = topic.strip_prefix("$hw/events/") else {
+        return upload(topic).then_some(Topic::Upload);
+    };
+    if below.starts_with("upload/") {
+        return Some(Topic::Upload);
     }
-    match kind {
+    request(below).or_else(|| answer(below).then_some(Topic::Answer))
+}
+
+/// KubeEdge sends these to the cloud: `SYS/dis/upload_records` and `+/user/#`.
+fn upload(topic: &str) -> bool {
+    topic == "SYS/dis/upload_records"
+        || !topic.starts_with('$') && topic.split('/').nth(1) == Some("user")
+}
+
+/// Whether it ends as answers do, for whichever device or node: also for the empty name that KubeEdge answers on.
+fn answer(below: &str) -> bool {
+    let of_agent = below.starts_with("device/") || below.starts_with("node/");
+    let last = below.rsplit('/').next();
+    of_agent && matches!(last, Some("result" | "document" | "delta" | "updated" | "detail"))
+}
+
+fn request(below: &str) -> Option<Topic<'_>> {
+    let mut levels = below.split('/');
+    match levels.next()? {
         "device" => {
             let address = Address { namespace: levels.next()?, name: levels.next()? };
             let (part, verb) = (levels.next()?, levels.next()?);
@@ -92,7 +110,6 @@ mod tests {
             let topic = format!("$hw/events/device/{namespace}/pump/twin/update");
             let Some(Topic::TwinUpdate(address)) = parse(&topic) else { panic!("{topic}") };
             assert_eq!((address.namespace, address.name), (namespace, "pump"));
-            assert_eq!(address.topic("twin/update"), topic);
         }
     }
 
@@ -100,15 +117,35 @@ mod tests {
     fn only_whole_topics_count() {
         for topic in [
             "$hw/events/device/pump/twin/update",
-            "$hw/events/device/demo/pump/twin/update/result",
-            "$hw/events/device/demo/pump/twin/updated",
             "$hw/events/device/demo/pump/state/get",
             "hw/events/device/demo/pump/twin/get",
-            "$hw/events/node/n/membership/get/result",
+            "$hw/events/device/demo/pump/twin/update/more",
+            "user/abc",
+            "$hw/user/abc",
         ] {
             assert_eq!(parse(topic), None, "{topic}");
         }
         assert_eq!(parse("$hw/events/node//membership/get"), Some(Topic::MembershipGet));
+    }
+
+    #[test]
+    fn what_only_an_agent_says_is_known_for_any_device_and_none() {
+        for topic in [
+            "$hw/events/device/demo/pump/twin/update/result",
+            "$hw/events/device/demo/pump/twin/update/document",
+            "$hw/events/device/demo/pump/twin/update/delta",
+            "$hw/events/device/demo/pump/twin/get/result",
+            "$hw/events/device/demo/pump/state/update/result",
+            "$hw/events/device/demo/pump/updated",
+            "$hw/events/device//twin/update/result",
+            "$hw/events/node/n/membership/get/result",
+            "$hw/events/node/n/membership/updated",
+        ] {
+            assert_eq!(parse(topic), Some(Topic::Answer), "{topic}");
+        }
+        for topic in ["$hw/events/upload/x/result", "SYS/dis/upload_records", "default/user/a/b"] {
+            assert_eq!(parse(topic), Some(Topic::Upload), "{topic}");
+        }
     }
 
     proptest! {
@@ -120,8 +157,8 @@ mod tests {
         #[test]
         fn no_path_panics(levels in prop::collection::vec("(\\$hw|events|device|node|twin|update|get|state|membership|x|)", 0..9)) {
             let topic = levels.join("/");
-            if let Some(Topic::TwinUpdate(address)) = parse(&topic) {
-                prop_assert_eq!(address.topic("twin/update"), topic);
+            if let Some(Topic::TwinUpdate(Address { namespace, name })) = parse(&topic) {
+                prop_assert_eq!(format!("{DEVICE}/{namespace}/{name}/twin/update"), topic);
             }
         }
     }

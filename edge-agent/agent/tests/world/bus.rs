@@ -53,6 +53,10 @@ impl Bus {
         self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
     }
 
+    pub(crate) async fn publish_retained(&self, topic: &str, payload: &str) {
+        self.client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
+    }
+
     /// The next message on a topic that ends so.
     pub(crate) async fn next(&mut self, end: &str) -> Value {
         let waiting = async {

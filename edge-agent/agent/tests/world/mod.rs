@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) mod bus;
 pub(crate) mod mapper;
+pub(crate) mod outside;
 pub(crate) mod program;
 
 /// Longest time that anything here may take on a busy machine.

@@ -6,12 +6,29 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::broker::Connection;
 use crate::twins::{Core, now};
 
 /// Everybody wants everything, and reads when the test does.
 struct Reader(mpsc::Sender<(String, Json)>);
 
 impl Broker for Reader {
+    async fn connected(&self) -> Connection {
+        Connection::default()
+    }
+
+    fn connection(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    async fn gone(&self) {
+        std::future::pending().await
+    }
+
+    fn delivered(&self) -> Delivered {
+        Delivered::default()
+    }
+
     async fn publish(&self, topic: &str, payload: Bytes) {
         let message = (topic.to_owned(), serde_json::from_slice(&payload).unwrap());
         self.0.send(message).await.unwrap();

@@ -1,0 +1,129 @@
+//! What stands outside of the agent: a broker, and a gate on the way to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt5::broker::config::{StorageBackend, StorageConfig};
+use mqtt5::broker::{BrokerConfig, MqttBroker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::eventually;
+
+/// A broker of its own; gone when dropped, with all sessions.
+pub(crate) struct Outside {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Outside {
+    /// On a free port.
+    pub(crate) async fn start() -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let storage_config =
+            StorageConfig { backend: StorageBackend::Memory, ..StorageConfig::default() };
+        let config = BrokerConfig {
+            bind_addresses: vec![address],
+            storage_config,
+            session_expiry_interval: Duration::from_secs(3600),
+            sys_topics_enabled: false,
+            ..BrokerConfig::default()
+        };
+        let started = async || MqttBroker::with_config(config.clone()).await.ok();
+        let mut broker = eventually("the address of the broker", started).await;
+        let address = broker.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // It ends with the test.
+            let _ = broker.run().await;
+        });
+        Self { address, _tasks: tasks }
+    }
+
+    /// An address where nobody listens.
+    pub(crate) async fn nowhere() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+}
+
+/// What becomes of what comes through a gate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Open,
+    /// Connections stand, and nothing moves.
+    Frozen,
+    /// Connections end.
+    Cut,
+}
+
+/// A way to a broker that can be closed.
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    way: Arc<watch::Sender<Way>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Gate {
+    pub(crate) async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Arc::new(watch::Sender::new(Way::Open));
+        let mut tasks = JoinSet::new();
+        let ways = way.clone();
+        tasks.spawn(async move {
+            let mut streams = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = TcpStream::connect(target).await else { continue };
+                let (near_in, near_out) = near.into_split();
+                let (far_in, far_out) = far.into_split();
+                streams.spawn(pass(near_in, far_out, ways.subscribe()));
+                streams.spawn(pass(far_in, near_out, ways.subscribe()));
+            }
+        });
+        Self { address, way, _tasks: tasks }
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.way.send_replace(Way::Frozen);
+    }
+
+    pub(crate) fn cut(&self) {
+        self.way.send_replace(Way::Cut);
+    }
+
+    pub(crate) fn open(&self) {
+        self.way.send_replace(Way::Open);
+    }
+}
+
+async fn pass(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut way: watch::Receiver<Way>,
+) {
+    let mut buffer = vec![0; 4096];
+    loop {
+        let present = *way.borrow_and_update();
+        match present {
+            Way::Cut => return,
+            Way::Frozen => {
+                if way.changed().await.is_err() {
+                    return;
+                }
+            }
+            Way::Open => tokio::select! {
+                changed = way.changed() => if changed.is_err() { return },
+                read = from.read(&mut buffer) => match read {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => if to.write_all(&buffer[..count]).await.is_err() { return },
+                },
+            },
+        }
+    }
+}
