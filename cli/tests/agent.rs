@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use device_model::Timestamp;
 use edge_agent::{Addresses, Agent, AgentConfig, Error};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -124,4 +125,24 @@ async fn status_shows_each_part_and_exits_with_3_where_one_is_not_well() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("manifests") && text.contains("broken.yaml"), "{text}");
     assert!(text.contains("mend the file"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_may_end_and_may_depend_on_a_version() {
+    let world = World::new().await;
+    let first = ["set", "pump", "speed=1450", "--expires", "10m", "--if-version", "1"];
+    let output = world.run(&first).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let pump = json(&world.run(&["get", "pump", "-o", "json"]).await);
+    let speed = &pump["properties"][0];
+    assert_eq!(speed["desired"]["version"], 2, "{speed}");
+    let end: Timestamp = serde_json::from_value(speed["desired"]["expiresAt"].clone()).unwrap();
+    let set: Timestamp = serde_json::from_value(speed["desired"]["setAt"].clone()).unwrap();
+    assert_eq!(end.since(set).as_secs().div_ceil(60), 10);
+
+    let output = world.run(&first).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("speed is at version 2, not 1"), "{output:?}");
+    let output = world.run(&["set", "pump", "speed=1", "--expires", "5"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

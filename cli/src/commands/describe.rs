@@ -88,8 +88,11 @@ fn describe_property(text: &mut String, property: &PropertyView, now: Timestamp)
     }
     if let Some(desired) = &property.desired {
         let value = with_unit(&desired.value, unit);
-        let origin =
+        let mut origin =
             format!("version {} by {}, {}", desired.version, desired.writer, desired.set_at);
+        if let Some(end) = desired.expires_at {
+            let _ = write!(origin, ", until {end}");
+        }
         line(text, 4, "Desired", &format!("{value} ({origin})"));
         line(text, 4, "In sync", if property.in_sync { "yes" } else { "no" });
     }

@@ -29,6 +29,7 @@ const LOOK: Duration = Duration::from_millis(200);
 Examples:
   edgetwin set demo/pump speed=1450 --wait 5s
   edgetwin set demo/room setpoint=21.5 fan=true --wait 5s
+  edgetwin set demo/pump speed=1450 --expires 10m --if-version 7
 
 Exit codes with --wait: 0 the device took every value, 1 a value was refused or somebody else ended the wish,
 3 not confirmed in time (the wish stands, and the mapper goes on trying)")]
@@ -41,6 +42,12 @@ pub(crate) struct SetArgs {
     /// Wait so long for the device to take the values
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     wait: Option<Duration>,
+    /// Give up what is not written within this time
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
+    expires: Option<Duration>,
+    /// Write only if the desired version of each property is still this one (0: nothing was desired)
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<u64>,
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
@@ -74,7 +81,9 @@ impl FromStr for Assignment {
 pub(crate) async fn run(args: SetArgs) -> anyhow::Result<Outcome> {
     let client = Client::find(&args.connect).await?;
     let device = client.device(&args.device).await?;
-    let patch = patch(&device, &args.assignments)?;
+    let mut patch = patch(&device, &args.assignments)?;
+    patch.if_version = args.if_version;
+    patch.expires_in = args.expires.map(|span| format!("{}ms", span.as_millis()));
     let id = DeviceId::new(&device.namespace, &device.name)?;
     // Before the write, so that no acknowledgement is missed.
     let events = match args.wait {
@@ -104,12 +113,12 @@ fn patch(device: &DeviceView, assignments: &[Assignment]) -> anyhow::Result<Desi
             let known: Vec<String> = device.properties.iter().map(|p| p.name.clone()).collect();
             bail!("{} has no property {property}{}", device.id(), suggest(property, &known));
         }
-        let value = DesiredValue { value: value.clone().into() };
+        let value = DesiredValue { value: value.clone().into(), if_version: None };
         if properties.insert(property.clone(), value).is_some() {
             bail!("{property} is given twice; which value should it have?");
         }
     }
-    Ok(DesiredPatch { properties, if_version: None })
+    Ok(DesiredPatch { properties, ..DesiredPatch::default() })
 }
 
 /// What is known of the write so far.

@@ -99,6 +99,7 @@ fn take(property: &mut PropertyView, event: &Event) {
             value,
             version: event.ack.as_ref().map(|ack| ack.version).unwrap_or_default(),
             set_at: event.time,
+            expires_at: None,
             writer: String::new(),
         });
     }

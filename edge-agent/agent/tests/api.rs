@@ -207,3 +207,13 @@ async fn each_part_says_how_it_is_since_when_and_what_to_do() {
     assert_eq!((status, &ready["status"]), (200, &json!("degraded")), "{ready}");
     drop(mapper);
 }
+
+#[tokio::test]
+async fn the_document_of_the_api_is_served() {
+    let world = World::with(&[]).await;
+    let (status, body) = world.request(Method::GET, "/v1/openapi.json", "").await;
+    assert_eq!((status, &body[..]), (200, &include_bytes!("../openapi.json")[..]));
+    let document: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/v1/devices/{namespace}/{name}/desired"]["patch"].is_object());
+}

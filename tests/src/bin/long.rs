@@ -78,12 +78,18 @@ enum Line {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
+    /// schemathesis asks the local API whatever its document allows and forbids.
+    ApiFuzz {
+        /// Seconds of asking.
+        #[arg(long, default_value_t = 900)]
+        seconds: u64,
+    },
     /// All of them, one after the other.
     All,
 }
 
 /// Every line, in the order in which `all` runs them.
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     "kills",
     "restarts",
     "reconnects",
@@ -94,6 +100,7 @@ const ALL: [&str; 10] = [
     "one-connection",
     "flapping",
     "memory",
+    "api-fuzz",
 ];
 
 #[tokio::main]
@@ -137,6 +144,9 @@ async fn run(line: Line) -> Result<Json> {
         }
         Line::Memory { rounds } => json!(long::memory::run(rounds).await?),
         Line::Flapping { seconds } => json!(long::flapping::run(seconds).await?),
+        Line::ApiFuzz { seconds } => {
+            json!(e2e::api_fuzz::run(Duration::from_secs(seconds)).await?)
+        }
         Line::All => anyhow::bail!("\"all\" is no line of its own"),
     })
 }

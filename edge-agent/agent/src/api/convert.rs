@@ -44,6 +44,7 @@ fn view(property: &Property, state: &TwinProperty) -> PropertyView {
             value: desired.value.to_string(),
             version: desired.generation,
             set_at: desired.set_at,
+            expires_at: desired.expires_at,
             writer: desired.writer.to_string(),
         }),
         ack: ack(state),

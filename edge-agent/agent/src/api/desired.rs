@@ -6,22 +6,50 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use device_model::{Access, DeviceId, Generation};
-use device_twin::{Command, Desire, DesireProperty, Given, Rejected, Twin, Writer};
+use device_model::{DeviceId, Generation, Timestamp};
+use device_twin::{Command, Desire, DesireProperty, Given, Twin, Writer};
 use serde_json::Value as JsonValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::refusal::{Wanted, refused};
 use super::request::{self, Named, Parameters};
+use super::schema::LAST;
 use super::view::{AcceptedView, DesiredAnswer, DesiredPatch, ErrorView};
 use super::{Context, convert, unknown};
 use crate::config::Span;
 use crate::feed::Origin;
-use crate::refuse;
+use crate::twins::now;
 
+/// Longest time that `expiresIn` may say.
+const LONGEST_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest time that a request may wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
+/// Write desired values of a device
+///
+/// All properties are taken, or none. With `wait` the answer comes when each wish is finally acknowledged or replaced.
+/// Whether a value goes with its property's type and range is said with 400.
+#[utoipa::path(
+    patch,
+    path = "/v1/devices/{namespace}/{name}/desired",
+    operation_id = "desire",
+    params(
+        ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
+        ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
+        ("wait" = Option<String>, Query, description = "Wait so long for the device to take the values, at most 10 minutes",
+            pattern = "^[0-9]{1,9}(ms|s|m|h)$", example = "500ms"),
+    ),
+    request_body(content = DesiredPatch, example = json!({"properties": {"speed": {"value": "1450"}}})),
+    responses(
+        (status = 200, description = "Stored; what became of it so far", body = DesiredAnswer),
+        (status = 403, description = "Not writable: ReadOnly, or somebody else owns it, or the agent is read only; or a browser asks", body = ErrorView),
+        (status = 404, description = "No such device or property", body = ErrorView),
+        (status = 409, description = "ifVersion is no longer true; current says how things stand", body = ErrorView),
+        (status = 413, description = "A body over 1 MiB, a value over 64 KiB, or a twin over 256 KiB", body = ErrorView),
+        (status = 500, description = "The device's counters are used up", body = ErrorView),
+    ),
+)]
 pub(super) async fn write(
     State(context): State<Context>,
     Named(id): Named,
@@ -36,8 +64,7 @@ pub(super) async fn write(
     let parameters = parameters.only(&["wait"])?;
     let wait = parameters.get("wait", duration, "write it with a unit, such as wait=5s")?;
     let body = body.map_err(|rejection| request::unread(&rejection))?;
-    let desire = desire(&id, &body)?;
-    let wanted: Vec<_> = desire.properties.iter().map(|one| one.property.clone()).collect();
+    let (desire, wanted) = desire(&id, &body)?;
     let events = context.twins.feed().subscribe();
     let mut results = context.twins.apply(vec![Command::Desire(desire)], Origin::Unasked).await?;
     let result = results.pop().ok_or_else(|| unknown(&id))?;
@@ -67,13 +94,16 @@ pub(super) async fn write(
 }
 
 /// Reads the body; every fault names its place.
-fn desire(id: &DeviceId, body: &[u8]) -> Result<Desire, ErrorView> {
+fn desire(id: &DeviceId, body: &[u8]) -> Result<(Desire, Vec<Wanted>), ErrorView> {
     let example = r#"send {"properties":{"speed":{"value":"1450"}}}"#;
     let patch: DesiredPatch = request::json(body, example)?;
     if patch.properties.is_empty() {
         return Err(ErrorView::new(400, "properties", "nothing is wanted", example));
     }
     let mut desire = Desire::of(id.clone(), Writer::local("api"));
+    desire.expires_at = expiry(&patch)?;
+    let whole = version("ifVersion", patch.if_version)?;
+    let mut all = Vec::new();
     for (name, wanted) in patch.properties {
         let value = match wanted.value {
             JsonValue::Null => None,
@@ -86,16 +116,57 @@ fn desire(id: &DeviceId, body: &[u8]) -> Result<Desire, ErrorView> {
                 return Err(ErrorView::new(400, field, "neither text nor a number", remedy));
             }
         };
+        let own = version(&format!("properties.{name}.ifVersion"), wanted.if_version)?;
+        all.push(Wanted { name: name.clone(), versioned: own.is_some() });
         let mut property = DesireProperty::of(name, value);
-        property.if_version = patch.if_version;
+        property.if_version = own.or(whole);
         desire.properties.push(property);
     }
-    Ok(desire)
+    Ok((desire, all))
+}
+
+/// No version is as large as what this refuses.
+fn version(field: &str, version: Option<u64>) -> Result<Option<u64>, ErrorView> {
+    match version {
+        Some(large) if large > LAST => {
+            let message = format!("{large} is larger than {LAST}");
+            Err(ErrorView::new(400, field, message, "send the version that the device shows"))
+        }
+        other => Ok(other),
+    }
+}
+
+/// When what `patch` wants is to be given up.
+fn expiry(patch: &DesiredPatch) -> Result<Option<Timestamp>, ErrorView> {
+    let remedy = "write a length of time with a unit, such as \"10m\"";
+    match (&patch.expires_in, patch.expires_at) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            let message = "there are expiresIn and expiresAt";
+            Err(ErrorView::new(400, "expiresAt", message, "send one of them"))
+        }
+        (Some(text), None) => {
+            let wrong = || {
+                let message = format!("\"{text}\" is no length of time from 1ms to 366 days");
+                ErrorView::new(400, "expiresIn", message, remedy)
+            };
+            let fits = |span: &Duration| !span.is_zero() && *span <= LONGEST_EXPIRY;
+            Ok(Some(now().plus(span(text).filter(fits).ok_or_else(wrong)?)))
+        }
+        (None, Some(time)) if time <= now() => {
+            let message = format!("{time} is over");
+            Err(ErrorView::new(400, "expiresAt", message, "send a time that is to come"))
+        }
+        (None, time) => Ok(time),
+    }
+}
+
+fn span(text: &str) -> Option<Duration> {
+    serde_json::from_value::<Span>(JsonValue::from(text)).ok().map(|span| *span)
 }
 
 fn duration(text: &str) -> Option<Duration> {
-    let span: Span = serde_json::from_value(JsonValue::from(text)).ok()?;
-    Some((*span).min(LONGEST_WAIT))
+    span(text).map(|span| span.min(LONGEST_WAIT))
 }
 
 /// Waits until each of `accepted` has its final acknowledgement or is replaced; the twin then, and whether the time
@@ -145,63 +216,4 @@ fn accepted_view(twin: Option<&Twin>, name: &str, generation: Option<Generation>
     let version = generation.or_else(|| state.map(|state| state.generation)).unwrap_or_default();
     let ack = state.and_then(convert::ack).filter(|ack| ack.version == version);
     AcceptedView { value: present.map(|desired| desired.value.to_string()), version, ack }
-}
-
-/// Why `twin` does not take what is `wanted`.
-fn refused(rejected: &Rejected, twin: &Twin, wanted: &[String]) -> ErrorView {
-    let value = |name: &str| format!("properties.{name}.value");
-    let named = refuse::property(rejected).map_or_else(|| "properties".into(), |name| value(&name));
-    let code = refuse::http_status(rejected);
-    let (field, message, remedy) = match rejected {
-        Rejected::Unknown { .. } => {
-            let unknown = wanted.iter().find(|name| twin.property(name).is_none());
-            let field = unknown.map_or_else(|| named, |name| format!("properties.{name}"));
-            let names = writable(twin);
-            (
-                field,
-                rejected.to_string(),
-                format!("write one of those that can be written: {names}"),
-            )
-        }
-        Rejected::ReadOnly { .. } => {
-            let remedy = format!("write one of those that can be written: {}", writable(twin));
-            (named, rejected.to_string(), remedy)
-        }
-        Rejected::Conflict { expected, current } => {
-            let versions = current.properties.iter().map(|(name, state)| {
-                let version = state.desired.as_ref().map_or(0, |desired| desired.generation.0);
-                format!("{name} is at version {version}, not {expected}")
-            });
-            let message = versions.collect::<Vec<_>>().join("; ");
-            ("ifVersion".into(), message, "read the device again, then decide again".into())
-        }
-        Rejected::Several(parts) => match parts.first() {
-            // Where the first is, what all of them are.
-            Some(first) => {
-                let wanted = std::slice::from_ref(&first.property);
-                let ErrorView { field, remedy, .. } = refused(&first.reason, twin, wanted);
-                (field, rejected.to_string(), remedy)
-            }
-            None => (named, rejected.to_string(), "correct the values".into()),
-        },
-        Rejected::Invalid { .. } => (named, rejected.to_string(), "correct the value".into()),
-        Rejected::TooLarge { .. } => {
-            let field = match wanted {
-                [one] => value(one),
-                _ => named,
-            };
-            (field, rejected.to_string(), "send a shorter value".into())
-        }
-        Rejected::NotOwner { .. } => (named, rejected.to_string(), "write it there".into()),
-        Rejected::Stale { .. } | Rejected::FormerLife { .. } | Rejected::Exhausted(_) => {
-            (named, rejected.to_string(), "read the device again, then decide again".into())
-        }
-    };
-    ErrorView::new(code, field, message, remedy)
-}
-
-/// The properties that take wishes, by name.
-fn writable(twin: &Twin) -> String {
-    let names = twin.properties().filter(|(property, _)| property.access == Access::ReadWrite);
-    names.map(|(property, _)| property.name.to_string()).collect::<Vec<_>>().join(", ")
 }

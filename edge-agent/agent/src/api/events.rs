@@ -30,8 +30,21 @@ struct Place {
     waiting: VecDeque<Event>,
 }
 
-/// Events after `Last-Event-ID`, or after `since`, else from now on. What was overwritten meanwhile is made good by
-/// the present state of every device.
+/// What happens, as server-sent events
+///
+/// Events after `Last-Event-ID`, or after `since`, else from now on; the data of each is an `Event`. When what is asked
+/// for is no longer kept, the present state of every device takes its place.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "events",
+    params(
+        ("since" = Option<u64>, Query, description = "Go on behind the event of this id"),
+        ("snapshot" = Option<bool>, Query, description = "Tell the present state first"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same as since, and counts before it"),
+    ),
+    responses((status = 200, description = "Events, without end", body = String, content_type = "text/event-stream")),
+)]
 pub(super) async fn stream(
     State(context): State<Context>,
     parameters: Parameters,

@@ -4,7 +4,11 @@ mod convert;
 mod desired;
 mod events;
 mod listen;
+#[cfg(test)]
+mod openapi;
+mod refusal;
 mod request;
+mod schema;
 pub mod sse;
 mod status;
 mod token;
@@ -15,7 +19,7 @@ use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::ORIGIN;
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
@@ -97,6 +101,7 @@ fn routes(context: Context) -> Router {
         .route("/v1/devices/{namespace}/{name}", get(device))
         .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
         .route("/v1/events", get(events::stream))
+        .route("/v1/openapi.json", get(document))
         .route("/healthz", get(status::alive))
         .route("/readyz", get(status::ready))
         .route("/metrics", get(status::metrics))
@@ -133,6 +138,13 @@ impl Serialize for Views {
     }
 }
 
+/// Every device with its twin
+#[utoipa::path(
+    get,
+    path = "/v1/devices",
+    operation_id = "devices",
+    responses((status = 200, description = "All of them, by namespace and name", body = view::DeviceList)),
+)]
 async fn devices(
     State(context): State<Context>,
     parameters: Parameters,
@@ -142,6 +154,20 @@ async fn devices(
     Ok(Json(Devices { devices: Views { context, twins } }))
 }
 
+/// One device with its twin
+#[utoipa::path(
+    get,
+    path = "/v1/devices/{namespace}/{name}",
+    operation_id = "device",
+    params(
+        ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
+        ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
+    ),
+    responses(
+        (status = 200, description = "The device", body = DeviceView),
+        (status = 404, description = "There is none of that name", body = ErrorView),
+    ),
+)]
 async fn device(
     State(context): State<Context>,
     Named(id): Named,
@@ -152,9 +178,21 @@ async fn device(
     Ok(Json(context.view(&twin)))
 }
 
+/// This document
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    operation_id = "document",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
+)]
+async fn document(parameters: Parameters) -> Result<impl IntoResponse, ErrorView> {
+    parameters.only(&[])?;
+    Ok(([(CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")))
+}
+
 async fn no_such_path(request: Request) -> ErrorView {
     let message = format!("{} is no path of this API", request.uri().path());
-    ErrorView::new(404, "path", message, "ask for /v1/devices, /v1/events, /readyz or /metrics")
+    ErrorView::new(404, "path", message, "see /v1/openapi.json for what there is")
 }
 
 async fn no_such_method(request: Request) -> ErrorView {
@@ -181,7 +219,8 @@ impl ErrorView {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { code, field: field.into(), message: message.into(), remedy: remedy.into() }
+        let (field, message, remedy) = (field.into(), message.into(), remedy.into());
+        Self { code, field, message, remedy, current: None }
     }
 }
 

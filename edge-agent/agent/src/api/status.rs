@@ -1,36 +1,73 @@
 //! Whether the agent lives, whether it is well, and what it counted.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde_json::{Value as JsonValue, json};
+use tokio::time::timeout;
 
 use super::Context;
-use super::view::{ErrorView, ManifestProblem, PartStatus, Readiness, ReadyView};
+use super::request::Parameters;
+use super::view::{
+    AliveView, ErrorView, Life, ManifestProblem, Part, PartStatus, Readiness, ReadyView,
+};
 use crate::manifests::Fault;
 use crate::metrics::Gauge;
 
-/// The process answers.
-pub(super) async fn alive() -> Json<JsonValue> {
-    Json(json!({"status": "alive"}))
+/// Longest wait of `/readyz` for the twins, which wait for the disk.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the process answers
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "alive",
+    responses((status = 200, description = "It does", body = AliveView)),
+)]
+pub(super) async fn alive(parameters: Parameters) -> Result<Json<AliveView>, ErrorView> {
+    parameters.only(&[])?;
+    Ok(Json(AliveView { status: Life::Alive }))
 }
 
-/// How each part is. What is wrong with a manifest, in our eyes or in a mapper's, stands beside it and is no reason to
-/// take the node away.
+/// How the agent is, and each part of it
+///
+/// What is wrong with a manifest, in the agent's eyes or in a mapper's, stands beside it and is no reason to take the
+/// node away.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    responses(
+        (status = 200, description = "ready or degraded", body = ReadyView),
+        (status = 503, description = "failed or stopping", body = ReadyView),
+    ),
+)]
 pub(super) async fn ready(
     State(context): State<Context>,
+    parameters: Parameters,
 ) -> Result<(StatusCode, Json<ReadyView>), ErrorView> {
-    let refused = context.twins.problems().await?;
+    parameters.only(&[])?;
+    let asked = timeout(PATIENCE, context.twins.problems()).await;
+    let silent = asked.is_err();
+    // The agent stops, or the store hangs: the status says so.
+    let refused = asked.map(Result::unwrap_or_default).unwrap_or_default();
     let mut faults = context.faults.all();
     faults.extend(
         refused.into_iter().map(|(id, problem)| Fault::of_device(&id, problem.to_string())),
     );
-    let parts = context.health.all();
+    let mut parts = context.health.all();
+    if let Some(store) = parts.iter_mut().find(|part| silent && part.name == Part::Store) {
+        store.status = PartStatus::Failed;
+        store.reason = format!("the twins do not answer within {PATIENCE:?}");
+        store.remedy = "see whether the disk answers, and what the log says".into();
+    }
     let worst = parts.iter().map(|part| part.status).max().unwrap_or(PartStatus::Ok);
     let status = match worst {
         _ if context.stop.is_cancelled() => Readiness::Stopping,
+        _ if silent => Readiness::Failed,
         PartStatus::Failed => Readiness::Failed,
         PartStatus::Ok if faults.is_empty() => Readiness::Ready,
         PartStatus::Ok | PartStatus::Degraded => Readiness::Degraded,
@@ -48,10 +85,18 @@ pub(super) async fn ready(
     Ok((code, Json(ReadyView { status, parts, mappers, problems: problems.collect() })))
 }
 
-/// Prometheus' text form.
+/// Counters in Prometheus' text form
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    responses((status = 200, description = "The counters", body = String, content_type = "text/plain")),
+)]
 pub(super) async fn metrics(
     State(context): State<Context>,
+    parameters: Parameters,
 ) -> Result<impl IntoResponse, ErrorView> {
+    parameters.only(&[])?;
     let counted = context.twins.counts().await?;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let gauges = [

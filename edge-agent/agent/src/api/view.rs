@@ -10,16 +10,19 @@ use device_model::{
     QualityCode, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::schema;
 
 /// Answer of `GET /v1/devices`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceList {
     /// Every device, by namespace and name.
     pub devices: Vec<DeviceView>,
 }
 
 /// One device with its twin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceView {
     /// Kubernetes namespace.
@@ -32,18 +35,24 @@ pub struct DeviceView {
     pub model: String,
     /// For people; may be empty.
     #[serde(default)]
+    #[schema(required)]
     pub description: String,
     /// What its mapper says about it.
+    #[schema(value_type = schema::State)]
     pub state: DeviceState,
     /// Since when it is in that state.
+    #[schema(value_type = schema::Time)]
     pub state_since: Timestamp,
     /// Why it is, in a few words for a person; none where nobody said.
     #[serde(default)]
+    #[schema(required)]
     pub state_reason: Option<String>,
     /// What is wrong with its description, which is not in force then: the one before is, if there was one.
     #[serde(default)]
+    #[schema(required)]
     pub problem: Option<String>,
     /// The mapper that has it now.
+    #[schema(required)]
     pub mapper: Option<String>,
     /// Revision: counts every change of this device.
     pub rev: u64,
@@ -68,28 +77,36 @@ impl DeviceView {
 }
 
 /// One property with its twin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PropertyView {
     /// Unique within the device.
     pub name: String,
     /// Its type (`INT`, `FLOAT`, …).
     #[serde(rename = "type")]
+    #[schema(value_type = schema::DataType)]
     pub data_type: DataType,
     /// Who may change it.
+    #[schema(value_type = schema::Access)]
     pub access: Access,
     /// For people; may be empty.
     #[serde(default)]
+    #[schema(required)]
     pub unit: String,
     /// Smallest accepted value.
+    #[schema(required)]
     pub minimum: Option<String>,
     /// Largest accepted value.
+    #[schema(required)]
     pub maximum: Option<String>,
     /// What somebody wants it to be.
+    #[schema(required)]
     pub desired: Option<DesiredView>,
     /// What became of that wish.
+    #[schema(required)]
     pub ack: Option<AckView>,
     /// What the device last said.
+    #[schema(required)]
     pub reported: Option<ReportedView>,
     /// Whether the newest desired value has its final acknowledgement (also true where nothing is desired).
     pub settled: bool,
@@ -98,33 +115,43 @@ pub struct PropertyView {
 }
 
 /// A desired value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DesiredView {
     /// Its text form.
     pub value: String,
     /// Counts the accepted desired values of this property.
+    #[schema(value_type = schema::Version)]
     pub version: Generation,
     /// When it was accepted.
+    #[schema(value_type = schema::Time)]
     pub set_at: Timestamp,
+    /// When it ends: what is not written by then is given up (410).
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Time>, required)]
+    pub expires_at: Option<Timestamp>,
     /// Who wrote it: `manifest`, `local:api`, `local:mqtt` or `cloud`.
     pub writer: String,
 }
 
 /// An acknowledgement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AckView {
     /// The desired version that it speaks of.
+    #[schema(value_type = schema::Version)]
     pub version: Generation,
     /// The number, such as 209.
+    #[schema(value_type = schema::Code)]
     pub code: AckCode,
     /// The same as a word, such as `verified`.
     pub word: String,
     /// What the mapper adds; may be empty.
     #[serde(default)]
+    #[schema(required)]
     pub detail: String,
     /// When it came in.
     #[serde(default)]
+    #[schema(value_type = Option<schema::Time>, required)]
     pub at: Option<Timestamp>,
 }
 
@@ -142,46 +169,67 @@ impl AckView {
 }
 
 /// A reported value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedView {
     /// Its text form; with quality `bad` the last good one, none if there never was one.
+    #[schema(required)]
     pub value: Option<String>,
     /// How far it can be trusted.
+    #[schema(value_type = schema::Quality)]
     pub quality: Quality,
     /// Why, such as `timeout`.
+    #[schema(value_type = schema::Reason)]
     pub code: QualityCode,
     /// When the device says it measured it.
+    #[schema(value_type = Option<schema::Time>, required)]
     pub source_time: Option<Timestamp>,
     /// When the mapper read it.
+    #[schema(value_type = schema::Time)]
     pub sample_time: Timestamp,
     /// When the agent accepted it.
+    #[schema(value_type = schema::Time)]
     pub received_at: Timestamp,
     /// Counts the reports of this property.
     pub version: u64,
 }
 
 /// Body of `PATCH /v1/devices/{namespace}/{name}/desired`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `properties`")]
 pub struct DesiredPatch {
     /// What to write, by property.
+    #[schema(schema_with = schema::wishes)]
     pub properties: BTreeMap<String, DesiredValue>,
     /// Refuses the whole patch unless each property's desired version is exactly this (0: nothing desired yet).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9007199254740991_u64)]
     pub if_version: Option<u64>,
+    /// Give up what is not written within this time, such as `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9]{1,9}(ms|s|m|h)$", example = "10m")]
+    pub expires_in: Option<String>,
+    /// Give up what is not written by then; in place of `expiresIn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Time>)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// One value of a [`DesiredPatch`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `value`")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `value`")]
 pub struct DesiredValue {
     /// Text, number or truth; `null` withdraws the wish.
+    #[schema(value_type = schema::Given)]
     pub value: serde_json::Value,
+    /// The same as `ifVersion` of the whole patch, for this property; it counts before that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9007199254740991_u64)]
+    pub if_version: Option<u64>,
 }
 
 /// Answer of the same.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DesiredAnswer {
     /// The device's revision after the write.
@@ -194,30 +242,59 @@ pub struct DesiredAnswer {
 }
 
 /// One accepted desired value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AcceptedView {
     /// Its text form; none where the wish was withdrawn.
+    #[schema(required)]
     pub value: Option<String>,
     /// Its number.
+    #[schema(value_type = schema::Version)]
     pub version: Generation,
     /// What became of it so far.
+    #[schema(required)]
     pub ack: Option<AckView>,
 }
 
+/// How the properties of a refused patch stand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CurrentView {
+    /// The device's revision.
+    #[schema(maximum = 9007199254740991_u64)]
+    pub rev: u64,
+    /// Those that were to be written.
+    pub properties: BTreeMap<String, CurrentProperty>,
+}
+
+/// What is desired of a property now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CurrentProperty {
+    /// Its text form; none where nothing is desired.
+    #[schema(required)]
+    pub value: Option<String>,
+    /// What `ifVersion` would have to be.
+    #[schema(value_type = schema::Version)]
+    pub version: Generation,
+}
+
 /// An error answer: what, where and what to do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{}{message}{}", prefix(field), suffix(remedy))]
 pub struct ErrorView {
     /// The HTTP status.
     pub code: u16,
     /// Path of the field at fault; may be empty.
     #[serde(default)]
+    #[schema(required)]
     pub field: String,
     /// What is wrong.
     pub message: String,
     /// What to do; may be empty.
     #[serde(default)]
+    #[schema(required)]
     pub remedy: String,
+    /// How things stand, where `ifVersion` was no longer true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Box<CurrentView>>,
 }
 
 fn prefix(field: &str) -> String {
@@ -228,8 +305,25 @@ fn suffix(remedy: &str) -> String {
     if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
 }
 
+/// Answer of `GET /healthz`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AliveView {
+    /// Always the same.
+    pub status: Life,
+}
+
+/// The one thing that a process can say of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Life {
+    /// It answers.
+    Alive,
+}
+
 /// A part of the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// The twins and where they are kept.
@@ -260,7 +354,9 @@ impl fmt::Display for Part {
 }
 
 /// How a part is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum PartStatus {
     /// It does all that it is for.
@@ -282,13 +378,14 @@ impl fmt::Display for PartStatus {
 }
 
 /// How one part of the agent is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PartView {
     /// Which.
     pub name: Part,
     /// How it is.
     pub status: PartStatus,
     /// Since when it is so.
+    #[schema(value_type = schema::Time)]
     pub since: Timestamp,
     /// Why it is not ok; else empty.
     pub reason: String,
@@ -297,7 +394,7 @@ pub struct PartView {
 }
 
 /// How the agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Readiness {
     /// All is well.
@@ -311,7 +408,7 @@ pub enum Readiness {
 }
 
 /// Answer of `GET /readyz`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReadyView {
     /// All in all; the HTTP status is 200 with `ready` and `degraded`, else 503.
     pub status: Readiness,
@@ -324,19 +421,20 @@ pub struct ReadyView {
 }
 
 /// Something that is wrong with a manifest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ManifestProblem {
     /// The file's name, or the device's where no file is known.
     pub file: String,
     /// The device that it concerns, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::DeviceId>)]
     pub device: Option<DeviceId>,
     /// What is wrong: field, value and remedy.
     pub message: String,
 }
 
 /// What an [`Event`] tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// A reading came in, or its quality changed.
@@ -356,32 +454,41 @@ pub enum EventKind {
 }
 
 /// One change of a twin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Grows with each event, also over restarts of the agent; give it to `since` to go on from here.
     pub id: u64,
     /// `namespace/name`.
+    #[schema(value_type = schema::DeviceId)]
     pub device: DeviceId,
     /// Which property; none for changes of the device as a whole.
+    #[schema(value_type = Option<String>, required)]
     pub property: Option<PropertyName>,
     /// What happened.
     pub kind: EventKind,
     /// The reported value after the change.
+    #[schema(required)]
     pub reported: Option<String>,
     /// The desired value after the change.
+    #[schema(required)]
     pub desired: Option<String>,
     /// Quality of the reported value.
+    #[schema(value_type = Option<schema::Quality>, required)]
     pub quality: Option<Quality>,
     /// Reason of that quality.
+    #[schema(value_type = Option<schema::Reason>, required)]
     pub code: Option<QualityCode>,
     /// The newest acknowledgement.
+    #[schema(required)]
     pub ack: Option<AckView>,
     /// The device's state after the change.
+    #[schema(value_type = schema::State)]
     pub state: DeviceState,
     /// Of a change of the state: why, where somebody gave a reason. Of a problem: what is wrong; none: it is mended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the agent accepted the change.
+    #[schema(value_type = schema::Time)]
     pub time: Timestamp,
     /// The device's revision after the change.
     pub rev: u64,
