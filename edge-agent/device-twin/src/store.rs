@@ -21,7 +21,8 @@ use crate::{Condition, Reported, TwinProperty, Uid};
 pub enum Durability {
     /// Given to the kernel: survives `kill -9`, but not a power cut.
     Written,
-    /// On the disk, with everything that was written before: survives a power cut.
+    /// On the disk: survives a power cut. Reported values that were only written before wait for [`Store::sync`], or for a
+    /// synced commit of nothing but reported values.
     Synced,
 }
 
@@ -295,6 +296,24 @@ pub enum Row<'a> {
     Bury(&'a Tombstone),
     /// A memory goes.
     Forget(&'a Tombstone),
+}
+
+impl Row<'_> {
+    /// Whether it is a reported value.
+    pub fn is_reported(&self) -> bool {
+        matches!(self, Self::Reported { .. })
+    }
+
+    /// Whether a device or a property comes or goes.
+    pub fn is_structure(&self) -> bool {
+        matches!(
+            self,
+            Self::Device { .. }
+                | Self::RemoveDevice { .. }
+                | Self::Property { .. }
+                | Self::RemoveProperty { .. }
+        )
+    }
 }
 
 /// Up to where the uplink has a device.

@@ -1,19 +1,23 @@
-//! Twins in one SQLite file.
+//! Twins in two files: a SQLite database, and a journal of reported values beside it.
 //!
-//! The file is in WAL mode. SQLite writes a commit to the WAL with `write(2)`, so it outlives the process whatever
-//! `synchronous` says. With `synchronous = FULL` it also syncs the WAL before the commit returns; with `NORMAL` it syncs
-//! only when it moves the WAL's pages into the file, and then the WAL before them. Both hold for the whole WAL up to the
-//! commit, so one synced commit brings all earlier ones to the disk with it. The pragma cannot change within a
-//! transaction; it is set between two, and only when the wanted durability is another than the last one's.
+//! The database is in WAL mode with `synchronous = FULL`: each of its transactions is on the disk when it returns. A batch
+//! that only reports goes to the [`journal`] in place of it, until that is folded into the database. What counts of a
+//! row is the newer of both.
+//!
+//! After a failed sync the kernel may forget what it has not written, and call it written. The database is safe from
+//! that: SQLite takes the transaction back, writes its pages again with the next one, and keeps the WAL until the file
+//! has all of it. The journal is not, so it is read back, checked, folded and begun anew before anything more is taken.
 //!
 //! The file is locked for this process while it is open: it has one owner, and needs no shared memory file beside it.
 
 mod convert;
+mod journal;
 mod read;
 mod schema;
 mod write;
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +26,7 @@ use device_model::{DeviceId, PropertyName};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use self::convert::{int, property_name, version};
+use self::journal::{Journal, Unread};
 use super::{Confirmed, Durability, Object, ObjectKey, Row, Store, StoreError, Stored};
 use crate::Uid;
 
@@ -33,22 +38,22 @@ const WAL_LIMIT: u32 = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Statements kept ready; there are fewer than this.
 const STATEMENTS: usize = 32;
+/// Length of the journal, in octets.
+const JOURNAL: u64 = 4 << 20;
 
-/// Keeps twins in one file.
+/// Keeps twins in a database and its journal.
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
-    /// What `PRAGMA synchronous` says now.
-    durability: Durability,
-    /// Whether something was committed that is not on the disk.
-    unsynced: bool,
+    journal: Journal,
 }
 
 /// What went wrong within; [`SqliteStore::explain`] says what to do about it.
 #[derive(Debug)]
 enum Failure {
     Sqlite(rusqlite::Error),
+    Io(io::Error),
     Damaged(String),
     TooNew { found: u32, known: u32 },
 }
@@ -59,64 +64,92 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+impl<E> From<Unread<E>> for Failure
+where
+    Failure: From<E>,
+{
+    fn from(unread: Unread<E>) -> Self {
+        match unread {
+            Unread::Io(error) => Self::Io(error),
+            Unread::Damaged(reason) => Self::Damaged(reason.into()),
+            Unread::Taker(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<std::convert::Infallible> for Failure {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl SqliteStore {
     /// Opens or makes the file, for its owner alone to read, and brings it to the newest format.
     ///
     /// # Errors
     /// The file cannot be opened, is in use, damaged, or of a newer program.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::with_journal(path, JOURNAL)
+    }
+
+    /// The same with a journal of `length` octets, which is folded whenever it is full.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn with_journal(path: &Path, length: u64) -> Result<Self, StoreError> {
         let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         made.map_err(|error| StoreError::Access {
             place: path.display().to_string(),
             reason: error.to_string(),
         })?;
-        let connection =
-            connect(path).map_err(|failure| explain(&path.display().to_string(), failure))?;
-        let path = path.to_owned();
-        Ok(Self { connection, path, durability: Durability::Synced, unsynced: false })
+        let place = path.display().to_string();
+        let open = || {
+            let connection = connect(path)?;
+            let generation = read::generation(&connection)?;
+            let journal = Journal::open(&path.with_extension("journal"), length, generation)?;
+            Ok(Self { connection, path: path.to_owned(), journal })
+        };
+        open().map_err(|failure| explain(&place, failure))
     }
 
-    /// Runs `work` as one transaction that has `durability` when this returns.
+    /// Runs `work` as one transaction, which is on the disk when this returns.
     fn transaction<T>(
         &mut self,
-        durability: Durability,
-        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+        work: impl FnOnce(&Connection, &Journal) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let done = self.try_transaction(durability, work);
+        let done = self.try_transaction(work);
         self.explained(done)
     }
 
     fn try_transaction<T>(
         &mut self,
-        durability: Durability,
-        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+        work: impl FnOnce(&Connection, &Journal) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if durability != self.durability {
-            let mode = match durability {
-                Durability::Written => "NORMAL",
-                Durability::Synced => "FULL",
-            };
-            self.connection.pragma_update(None, "synchronous", mode)?;
-            self.durability = durability;
-        }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let done = work(&self.connection).and_then(|done| {
+        let done = work(&self.connection, &self.journal).and_then(|done| {
             self.connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(done)
         });
-        match done {
-            Ok(done) => {
-                self.unsynced = durability == Durability::Written;
-                Ok(done)
-            }
-            Err(failure) => {
-                // Some errors have ended the transaction already.
-                if !self.connection.is_autocommit() {
-                    self.connection.execute_batch("ROLLBACK")?;
-                }
-                Err(failure)
-            }
+        // Some errors have ended the transaction already.
+        if done.is_err() && !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
         }
+        done
+    }
+
+    /// Writes all that the journal has, and then `rows`, into the database; the journal starts anew.
+    fn fold(&mut self, rows: &[Row<'_>]) -> Result<(), StoreError> {
+        let generation = uuid::Uuid::new_v4().as_u64_pair().0;
+        self.transaction(|connection, journal| {
+            journal.each(|row, reported| write::fold_reported(connection, row, &reported))?;
+            write::write(connection, rows)?;
+            connection
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'journal'")?
+                .execute([generation.cast_signed()])?;
+            Ok(())
+        })?;
+        self.journal.restart(generation);
+        Ok(())
     }
 
     fn explained<T>(&self, done: Result<T, Failure>) -> Result<T, StoreError> {
@@ -145,6 +178,18 @@ fn explain(place: &str, failure: Failure) -> StoreError {
     match failure {
         Failure::TooNew { found, known } => StoreError::TooNew { place, found, known },
         Failure::Damaged(reason) => StoreError::Damaged { place, reason },
+        Failure::Io(error) => {
+            let reason = error.to_string();
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    StoreError::Full { place }
+                }
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    StoreError::Access { place, reason }
+                }
+                _ => StoreError::Failed { place, reason },
+            }
+        }
         Failure::Sqlite(error) => {
             let reason = error.to_string();
             match error.sqlite_error_code() {
@@ -168,23 +213,41 @@ fn explain(place: &str, failure: Failure) -> StoreError {
 
 impl Store for SqliteStore {
     fn load(&mut self) -> Result<Stored, StoreError> {
-        self.explained(read::load(&self.connection))
+        let load = || {
+            let mut stored = read::load(&self.connection)?;
+            read::overlay(&mut stored, &self.journal)?;
+            Ok(stored)
+        };
+        self.explained(load())
     }
 
     fn commit(&mut self, rows: &[Row<'_>], durability: Durability) -> Result<(), StoreError> {
-        self.transaction(durability, |connection| write::write(connection, rows))
+        let plain = rows.iter().all(Row::is_reported);
+        if plain && !self.journal.is_doubtful() {
+            let appended = self.journal.append(rows, durability).map_err(Failure::Io);
+            if self.explained(appended)? {
+                return Ok(());
+            }
+        }
+        // Rows that come may have had another meaning before.
+        if plain || self.journal.is_doubtful() || rows.iter().any(Row::is_structure) {
+            return self.fold(rows);
+        }
+        self.transaction(|connection, _| write::write(connection, rows))?;
+        for row in rows {
+            if let Row::Reported { row, .. } = row {
+                self.journal.forget(*row);
+            }
+        }
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        if !self.unsynced {
-            return Ok(());
+        if self.journal.is_doubtful() {
+            return self.fold(&[]);
         }
-        self.transaction(Durability::Synced, |connection| {
-            connection
-                .prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'syncs'")?
-                .execute([])?;
-            Ok(())
-        })
+        let synced = self.journal.sync().map_err(Failure::Io);
+        self.explained(synced)
     }
 
     fn epoch(&mut self) -> Result<u64, StoreError> {
@@ -192,7 +255,7 @@ impl Store for SqliteStore {
     }
 
     fn set_epoch(&mut self, epoch: u64) -> Result<(), StoreError> {
-        self.transaction(Durability::Synced, |connection| {
+        self.transaction(|connection, _| {
             connection.execute("UPDATE meta SET value = ?1 WHERE key = 'epoch'", [int(epoch)])?;
             Ok(())
         })
@@ -205,18 +268,21 @@ impl Store for SqliteStore {
     ) -> Result<Vec<PropertyName>, StoreError> {
         let names = || {
             let mut statement = self.connection.prepare_cached(
-                "SELECT property.name
+                "SELECT property.name, property.row,
+                     max(coalesce(desired.pv, 0), coalesce(reported.pv, 0))
                  FROM device JOIN property ON property.device = device.row
                      LEFT JOIN desired ON desired.row = property.row
                      LEFT JOIN reported ON reported.row = property.row
                  WHERE namespace = ?1 AND device.name = ?2
-                     AND max(coalesce(desired.pv, 0), coalesce(reported.pv, 0)) > ?3
                  ORDER BY property.name",
             )?;
-            let mut rows = statement.query(params![device.namespace(), device.name(), int(rev)])?;
+            let mut rows = statement.query(params![device.namespace(), device.name()])?;
             let mut names = Vec::new();
             while let Some(row) = rows.next()? {
-                names.push(property_name(&row.get::<_, String>(0)?)?);
+                let newest = version(row.get(2)?)?.max(self.journal.revision(row.get(1)?));
+                if newest > rev {
+                    names.push(property_name(&row.get::<_, String>(0)?)?);
+                }
             }
             Ok(names)
         };
@@ -225,7 +291,7 @@ impl Store for SqliteStore {
 
     fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
         let Confirmed { uid, epoch, rev } = confirmed;
-        self.transaction(Durability::Synced, |connection| {
+        self.transaction(|connection, _| {
             connection
                 .prepare_cached(
                     "INSERT INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)
@@ -263,7 +329,7 @@ impl Store for SqliteStore {
 
     fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
         let Object { key, uid, resource_version, body } = object;
-        self.transaction(Durability::Synced, |connection| {
+        self.transaction(|connection, _| {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
                 .execute(params![key.kind, key.namespace, key.name, uid, resource_version, body])?;
@@ -272,7 +338,7 @@ impl Store for SqliteStore {
     }
 
     fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError> {
-        self.transaction(Durability::Synced, |connection| {
+        self.transaction(|connection, _| {
             let deleted = connection
                 .prepare_cached(
                     "DELETE FROM object WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
@@ -322,26 +388,17 @@ fn object_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Object> {
 mod tests {
     use super::*;
 
-    /// What SQLite itself would do with the next commit: 1 is NORMAL, 2 is FULL.
-    fn synchronous(store: &SqliteStore) -> u8 {
-        store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
-    }
-
     #[test]
-    fn a_synced_commit_is_full_and_a_written_one_normal() {
+    fn a_transaction_of_the_database_is_synced_before_it_returns() {
         let directory = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::open(&directory.path().join("twins.db")).unwrap();
-        assert_eq!(synchronous(&store), 2, "what is done while opening is synced");
-        store.commit(&[], Durability::Written).unwrap();
-        assert_eq!((synchronous(&store), store.unsynced), (1, true));
-        store.sync().unwrap();
-        assert_eq!((synchronous(&store), store.unsynced), (2, false));
-        store.commit(&[], Durability::Written).unwrap();
-        store.commit(&[], Durability::Synced).unwrap();
-        assert_eq!((synchronous(&store), store.unsynced), (2, false));
-        let mode: String =
-            store.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-        assert_eq!(mode, "wal");
+        let store = SqliteStore::open(&directory.path().join("twins.db")).unwrap();
+        let pragma = |name| {
+            store
+                .connection
+                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+        };
+        assert_eq!(pragma("synchronous").unwrap(), 2.into(), "FULL");
+        assert_eq!(pragma("journal_mode").unwrap(), "wal".to_owned().into());
     }
 
     #[test]
@@ -366,7 +423,7 @@ mod tests {
         store.connection.pragma_update(None, "user_version", 99).unwrap();
         drop(store);
         let error = SqliteStore::open(&path).unwrap_err();
-        assert!(matches!(error, StoreError::TooNew { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { found: 99, known: 2, .. }), "{error}");
     }
 
     #[test]

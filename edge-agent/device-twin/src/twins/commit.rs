@@ -43,14 +43,17 @@ impl<S: Store> Twins<S> {
             }
             return Ok(deadlines);
         }
-        if due || self.settings.sync.is_zero() {
+        let plain = rows.iter().all(Row::is_reported);
+        if !plain || due || self.settings.sync.is_zero() {
             durability = Durability::Synced;
         }
         self.store.commit(&rows, durability)?;
-        self.unsynced_since = match durability {
-            Durability::Synced => None,
-            Durability::Written => Some(since.unwrap_or(now)),
-        };
+        // Other rows bring no reported ones to the disk that were written before.
+        match durability {
+            Durability::Synced if plain => self.unsynced_since = None,
+            Durability::Synced => {}
+            Durability::Written => self.unsynced_since = Some(since.unwrap_or(now)),
+        }
         Ok(deadlines)
     }
 

@@ -10,6 +10,7 @@ use super::Failure;
 use super::convert::{
     ack_code, data_type, device_id, property_name, quality, quality_code, state, value, version,
 };
+use super::journal::Journal;
 use crate::store::{Stored, StoredProperty, StoredTwin, Tombstone};
 use crate::{Acknowledged, Condition, Desired, Reported, TwinProperty, Uid, Writer};
 
@@ -22,6 +23,7 @@ SELECT property.row, device, name, type,
 FROM property LEFT JOIN desired USING (row) LEFT JOIN reported USING (row)
 ORDER BY property.row";
 
+/// The database alone: the journal may have something newer.
 pub(super) fn load(connection: &Connection) -> Result<Stored, Failure> {
     let mut twins = Vec::new();
     let mut place = HashMap::new();
@@ -57,9 +59,46 @@ pub(super) fn load(connection: &Connection) -> Result<Stored, Failure> {
 }
 
 pub(super) fn epoch(connection: &Connection) -> Result<u64, Failure> {
-    let epoch =
-        connection.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get(0))?;
-    version(epoch)
+    version(meta(connection, "epoch")?)
+}
+
+/// The generation of the journal's frames that count.
+pub(super) fn generation(connection: &Connection) -> Result<u64, Failure> {
+    Ok(meta(connection, "journal")?.cast_unsigned())
+}
+
+fn meta(connection: &Connection, key: &str) -> Result<i64, Failure> {
+    let statement = "SELECT value FROM meta WHERE key = ?1";
+    Ok(connection.query_row(statement, [key], |row| row.get(0))?)
+}
+
+/// Puts what the journal has of a row over what the database has, if it is newer.
+pub(super) fn overlay(stored: &mut Stored, journal: &Journal) -> Result<(), Failure> {
+    if journal.is_empty() {
+        return Ok(());
+    }
+    let mut places = HashMap::new();
+    for (at, twin) in stored.twins.iter().enumerate() {
+        places.extend(twin.properties.iter().enumerate().map(|(n, one)| (one.row(), (at, n))));
+    }
+    journal.each(|row, reported| {
+        let Some((at, n)) = places.get(&row) else { return Ok(()) };
+        let Some(StoredProperty { data_type, state, .. }) =
+            stored.twins.get_mut(*at).and_then(|twin| twin.properties.get_mut(*n))
+        else {
+            return Ok(());
+        };
+        if reported.value.as_ref().is_some_and(|value| value.data_type() != *data_type) {
+            return Err(Failure::Damaged(format!("the journal has no {data_type} of row {row}")));
+        }
+        let newer =
+            |old: &Reported| (old.pv, old.received_at) < (reported.pv, reported.received_at);
+        if state.reported.as_ref().is_none_or(newer) {
+            state.persisted_at = reported.received_at;
+            state.reported = Some(reported);
+        }
+        Ok(())
+    })
 }
 
 fn text<'a>(row: &'a Row<'_>, column: &str) -> Result<&'a str, Failure> {

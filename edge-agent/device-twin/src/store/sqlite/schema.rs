@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::Failure;
 
 /// Format of the file = number of steps done, in `user_version`. A step is never edited once it is released.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -99,7 +100,10 @@ CREATE TABLE object (
     body             BLOB NOT NULL,
     PRIMARY KEY (kind, namespace, name)
 ) STRICT;
-"];
+",
+    // The generation of the journal's frames that count; random, and another one whenever none of them does.
+    "INSERT INTO meta VALUES ('journal', random());",
+];
 
 /// Brings the file to the newest format.
 ///

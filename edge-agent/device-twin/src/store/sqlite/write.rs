@@ -11,6 +11,12 @@ const UPDATE_REPORTED: &str = "
 UPDATE reported SET pv = ?2, value = ?3, quality = ?4, code = ?5, source_time = ?6, sample_time = ?7, received_at = ?8
 WHERE row = ?1";
 const INSERT_REPORTED: &str = "INSERT INTO reported VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+/// What comes from the journal may be older than what stands here, and its property may be gone.
+const FOLD_REPORTED: &str = "
+INSERT INTO reported SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS (SELECT 1 FROM property WHERE row = ?1)
+ON CONFLICT DO UPDATE SET pv = ?2, value = ?3, quality = ?4, code = ?5, source_time = ?6, sample_time = ?7,
+    received_at = ?8
+WHERE (pv, received_at) < (?2, ?8)";
 const PUT_DESIRED: &str = "
 INSERT OR REPLACE INTO desired VALUES (:row, :pv, :highest_generation, :highest_cloud_version, :manifest,
     :value, :generation, :set_at, :writer, :expires_at, :cloud_version,
@@ -76,8 +82,29 @@ pub(super) fn write(connection: &Connection, rows: &[Row<'_>]) -> Result<(), Fai
 
 /// The path of every reading: one update by row number.
 fn write_reported(connection: &Connection, row: u32, reported: &Reported) -> Result<(), Failure> {
+    if execute(connection, UPDATE_REPORTED, row, reported)? == 0 {
+        execute(connection, INSERT_REPORTED, row, reported)?;
+    }
+    Ok(())
+}
+
+/// Writes what the journal has of a row, unless this file has something newer.
+pub(super) fn fold_reported(
+    connection: &Connection,
+    row: u32,
+    reported: &Reported,
+) -> Result<(), Failure> {
+    execute(connection, FOLD_REPORTED, row, reported).map(drop)
+}
+
+fn execute(
+    connection: &Connection,
+    statement: &str,
+    row: u32,
+    reported: &Reported,
+) -> Result<usize, Failure> {
     let Reported { value, quality, code, source_time, sample_time, received_at, pv } = reported;
-    let columns = params![
+    Ok(connection.prepare_cached(statement)?.execute(params![
         row,
         int(*pv),
         value.as_ref().map(column),
@@ -86,11 +113,7 @@ fn write_reported(connection: &Connection, row: u32, reported: &Reported) -> Res
         source_time.map(time),
         time(*sample_time),
         time(*received_at),
-    ];
-    if connection.prepare_cached(UPDATE_REPORTED)?.execute(columns)? == 0 {
-        connection.prepare_cached(INSERT_REPORTED)?.execute(columns)?;
-    }
-    Ok(())
+    ])?)
 }
 
 fn write_desired(connection: &Connection, row: u32, state: &TwinProperty) -> Result<(), Failure> {
