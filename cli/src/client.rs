@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use device_model::DeviceId;
 use edge_agent::api::view::{
-    DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView, ReadyView,
+    DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView, HistoryView, ReadyView,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -153,6 +153,21 @@ impl Client {
     ) -> anyhow::Result<DesiredAnswer> {
         let path = format!("/v1/devices/{}/{}/desired", device.namespace(), device.name());
         self.ask(Method::PATCH, &path, serde_json::to_vec(patch)?.into()).await
+    }
+
+    /// What changed lately in a device, the newest `limit` changes of each property or of one.
+    ///
+    /// # Errors
+    /// The agent cannot be asked, or knows no such device or property.
+    pub(crate) async fn history(
+        &self,
+        device: &DeviceView,
+        property: Option<&str>,
+        limit: u32,
+    ) -> anyhow::Result<HistoryView> {
+        let only = property.map(|name| format!("&property={name}")).unwrap_or_default();
+        let path = format!("/v1/devices/{}/history?limit={limit}{only}", device.id());
+        self.ask(Method::GET, &path, Bytes::new()).await
     }
 
     /// How the agent is, and each part of it.

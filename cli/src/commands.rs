@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod describe;
 pub(crate) mod get;
+mod history;
 mod mapper;
 mod modbus;
 mod run;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Describe(describe::DescribeArgs),
     Set(set::SetArgs),
     Watch(watch::WatchArgs),
+    History(history::HistoryArgs),
     Status(status::StatusArgs),
     #[command(subcommand)]
     Mapper(mapper::MapperCommand),
@@ -68,6 +70,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Describe(args) => on_one_core(describe::run(args)),
         Command::Set(args) => on_one_core(set::run(args)),
         Command::Watch(args) => on_one_core(watch::run(args)),
+        Command::History(args) => on_one_core(history::run(args)),
         Command::Status(args) => on_one_core(status::run(args)),
         Command::Mapper(command) => on_all_cores(mapper::run(command)),
         Command::Simulate(command) => on_all_cores(simulate::run(command)),

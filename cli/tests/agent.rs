@@ -146,3 +146,33 @@ async fn a_wish_may_end_and_may_depend_on_a_version() {
     let output = world.run(&["set", "pump", "speed=1", "--expires", "5"]).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_a_device_is_shown_in_the_order_of_its_changes() {
+    let world = World::new().await;
+    for value in ["100", "200"] {
+        let output = world.run(&["set", "pump", &format!("speed={value}")]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    // Each set was answered after its commit; the history follows the feed by itself.
+    let both = async {
+        loop {
+            let history = json(&world.run(&["history", "pump", "speed", "-o", "json"]).await);
+            let changes = history["properties"][0]["changes"].as_array().cloned();
+            if let Some(changes) = changes.filter(|changes| changes.len() == 2) {
+                return changes;
+            }
+        }
+    };
+    let changes = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert_eq!((&changes[0]["desired"], &changes[1]["desired"]), (&"100".into(), &"200".into()));
+
+    let output = world.run(&["history", "pump", "--limit", "1"]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[1].contains("speed") && lines[1].contains("200 rpm"), "{text}");
+    let output = world.run(&["history", "pump", "spede"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("did you mean speed?"), "{output:?}");
+}

@@ -126,7 +126,7 @@ pub(crate) fn line(event: &Event, units: &Units) -> String {
 }
 
 /// Time of day, to the millisecond, UTC.
-fn clock(time: Timestamp) -> String {
+pub(super) fn clock(time: Timestamp) -> String {
     let text = time.to_string();
     text.split_once('T').map_or_else(|| text.clone(), |(_, clock)| clock.to_owned())
 }

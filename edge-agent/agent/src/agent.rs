@@ -21,6 +21,7 @@ use crate::dmi_server::DmiServer;
 use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
 use crate::health::Health;
+use crate::history::History;
 use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
@@ -158,12 +159,14 @@ impl Agent {
             bus: broker.is_some() || external.is_some(),
         };
         let token = stop.child_token();
+        let history = Arc::new(History::new(config.api.history));
         let context = Context {
             twins: twins.clone(),
             mappers,
             metrics: metrics.clone(),
             faults,
             health: health.clone(),
+            history: history.clone(),
             epoch,
             read_only: config.api.read_only,
             stop: token.clone(),
@@ -187,6 +190,13 @@ impl Agent {
             api::serve(api, api_tcp, context).await.map_err(|error| error.to_string())
         });
         health.ok(Part::Api);
+        parts.spawn("history", {
+            let (feed, token) = (twins.feed().clone(), token.clone());
+            async move {
+                history.run(&feed, start, token).await;
+                Ok(())
+            }
+        });
         let inbox = Arc::new(Receiver { twins: twins.clone(), metrics: metrics.clone() });
         let node = &config.node.name;
         if let Some(broker) = broker {

@@ -22,6 +22,7 @@ mod error;
 mod eventbus;
 mod feed;
 mod health;
+mod history;
 mod leases;
 mod manifests;
 mod mappers;

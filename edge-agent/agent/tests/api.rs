@@ -217,3 +217,58 @@ async fn the_document_of_the_api_is_served() {
     assert_eq!(document["openapi"], "3.1.0");
     assert!(document["paths"]["/v1/devices/{namespace}/{name}/desired"]["patch"].is_object());
 }
+
+#[tokio::test]
+async fn a_device_has_a_history_of_its_latest_changes() {
+    let world = World::start(&[("pump", "")], |config| config.api.history = 3).await;
+    let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    for value in 1..=5 {
+        let (value, time) = (value.to_string(), (value * 1000).to_string());
+        mapper.report("pump", &[("speed", &value, &[("timestamp", &time)])]).await.unwrap();
+    }
+    world.set("pump", "", r#"{"properties":{"speed":{"value":"7"}}}"#).await;
+    let path = "/v1/devices/demo/pump/history";
+    let history = eventually("the wish in the history", async || {
+        let (_, body) = world.request(Method::GET, path, "").await;
+        let history: Json = serde_json::from_slice(&body).unwrap();
+        let newest = history["properties"][0]["changes"].as_array()?.last()?.clone();
+        (newest["desired"] == "7").then_some(history)
+    })
+    .await;
+    assert_eq!(
+        history["properties"].as_array().unwrap().len(),
+        1,
+        "speed alone changed: {history}"
+    );
+    let changes = history["properties"][0]["changes"].as_array().unwrap();
+    assert!(changes.len() <= 3, "{history}");
+    let ids: Vec<_> = changes.iter().map(|change| change["id"].as_u64().unwrap()).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    let newest = changes.iter().find(|change| change["desired"] == "7").unwrap();
+    assert_eq!((&newest["value"], &newest["quality"]), (&json!("5"), &json!("good")), "{newest}");
+    assert_eq!(newest["rev"], world.device("pump").await.unwrap().rev);
+
+    let one = format!("{path}?property=speed&limit=1");
+    let (_, body) = world.request(Method::GET, &one, "").await;
+    let one: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!(one["properties"][0]["changes"], json!([changes.last().unwrap()]));
+    for (query, code, field) in [
+        ("?property=colour", 404, "property"),
+        ("?limit=0", 400, "limit"),
+        ("?limit=many", 400, "limit"),
+        ("?last=1", 400, "last"),
+    ] {
+        refused(&world, (Method::GET, &format!("{path}{query}"), ""), code, field).await;
+    }
+    // Made again under the same name, it has no past.
+    world.remove("pump.yaml");
+    eventually("its end", async || world.device("pump").await.is_err().then_some(())).await;
+    world.write("pump.yaml", &world::device("pump", ""));
+    eventually("its new life", async || world.device("pump").await.ok()).await;
+    eventually("an empty history", async || {
+        let (_, body) = world.request(Method::GET, path, "").await;
+        let history: Json = serde_json::from_slice(&body).unwrap();
+        (history == json!({"properties": []})).then_some(())
+    })
+    .await;
+}

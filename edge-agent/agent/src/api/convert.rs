@@ -64,14 +64,19 @@ fn view(property: &Property, state: &TwinProperty) -> PropertyView {
 
 /// The acknowledgement of a property.
 pub(super) fn ack(state: &TwinProperty) -> Option<AckView> {
-    let Acknowledged { generation, code, detail, at } = state.ack.as_deref()?;
-    Some(AckView {
+    state.ack.as_deref().map(ack_view)
+}
+
+/// The same of one that is known.
+pub(super) fn ack_view(ack: &Acknowledged) -> AckView {
+    let Acknowledged { generation, code, detail, at } = ack;
+    AckView {
         version: *generation,
         code: *code,
         word: code.word().into(),
         detail: detail.to_string(),
         at: Some(*at),
-    })
+    }
 }
 
 /// The events of an entry of the feed with numbers above `after`.

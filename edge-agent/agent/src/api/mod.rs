@@ -6,6 +6,7 @@ mod events;
 mod listen;
 #[cfg(test)]
 mod openapi;
+mod past;
 mod refusal;
 mod request;
 mod schema;
@@ -31,6 +32,7 @@ use serde::{Serialize, Serializer};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
+use crate::history::History;
 use crate::manifests::Faults;
 use crate::mappers::Mappers;
 use crate::metrics::Metrics;
@@ -52,6 +54,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) health: Arc<Health>,
+    pub(crate) history: Arc<History>,
     pub(crate) epoch: u64,
     /// Whether nothing can be written.
     pub(crate) read_only: bool,
@@ -100,6 +103,7 @@ fn routes(context: Context) -> Router {
         .route("/v1/devices", get(devices))
         .route("/v1/devices/{namespace}/{name}", get(device))
         .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
+        .route("/v1/devices/{namespace}/{name}/history", get(past::history))
         .route("/v1/events", get(events::stream))
         .route("/v1/openapi.json", get(document))
         .route("/healthz", get(status::alive))

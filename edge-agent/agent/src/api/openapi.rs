@@ -4,7 +4,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{desired, events, status};
+use super::{desired, events, past, status};
 
 /// What everybody must know before the first request.
 const ABOUT: &str = "\
@@ -21,6 +21,7 @@ configuration says so. Every error has the same form. A query parameter or a key
         super::devices,
         super::device,
         desired::write,
+        past::history,
         events::stream,
         status::alive,
         status::ready,

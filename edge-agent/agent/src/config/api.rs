@@ -19,6 +19,9 @@ pub struct Api {
     pub tls: Option<ApiTls>,
     /// Whether nothing can be written, over any way. Default false.
     pub read_only: bool,
+    /// Changes that are kept of each property, in memory, as far as 1.5 MiB for all of them hold them. Default 64;
+    /// 0: none.
+    pub history: usize,
 }
 
 /// `api.tls`: PEM files.
@@ -39,6 +42,7 @@ impl Default for Api {
             token_file: None,
             tls: None,
             read_only: false,
+            history: 64,
         }
     }
 }
