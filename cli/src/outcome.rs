@@ -10,6 +10,8 @@ pub(crate) enum Outcome {
     Done,
     /// Exit code 1: the answer is no, and it has been printed.
     Refused,
+    /// Exit code 2: the command line or the configuration is wrong, and it has been said how.
+    Misused,
     /// Exit code 3: done in part, or not known to be done in time.
     Degraded,
 }
@@ -23,6 +25,7 @@ pub(crate) fn exit_code(result: &anyhow::Result<Outcome>) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Refused) => ExitCode::from(1),
+        Ok(Outcome::Misused) => ExitCode::from(2),
         Ok(Outcome::Degraded) => ExitCode::from(3),
         // The reader went away, as `| head` does: it has what it wanted.
         Err(error) if is_broken_pipe(error) => ExitCode::SUCCESS,

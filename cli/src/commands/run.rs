@@ -1,14 +1,8 @@
 //! `edgetwin run`: the agent. The same library as the program `edge-agent`.
 
-use std::path::PathBuf;
+use edge_agent::program;
 
-use edge_agent::Agent;
-use edge_agent::config::LogFormat;
-use mapper_sdk::signal;
-
-use crate::commands::config::{chosen, load};
-use crate::logging::{self, Target};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, complain};
 
 /// Run the agent in the foreground
 #[derive(Debug, clap::Args)]
@@ -16,24 +10,26 @@ use crate::outcome::Outcome;
 Examples:
   edgetwin run
   edgetwin run --config ./agent.yaml
+  edgetwin run --config /etc/kubeedge/config/edgecore.yaml --log-format json
 
-`edgetwin config print` shows every key of the configuration with its default. Ctrl-C or SIGTERM stops the agent.")]
+`edgetwin config print` shows every key of the configuration with its default. Ctrl-C or SIGTERM stops the agent;
+SIGHUP reads the configuration again and says what takes effect at once, and what at the next start.")]
 pub(crate) struct RunArgs {
-    /// The configuration file; else /etc/edgetwin/config.yaml where it exists, else the defaults
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    agent: program::RunArgs,
 }
 
 /// Runs the agent until it is asked to stop.
 ///
 /// # Errors
-/// The configuration is wrong, a socket or the store cannot be opened, or a part of the agent failed.
+/// A socket or the store cannot be opened, or a part of the agent failed.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<Outcome> {
-    let config = load(chosen(args.config.as_deref()).as_deref())?;
-    let json = config.log.format == LogFormat::Json;
-    logging::start(&config.log.level, Target::Stderr { json })?;
-    let requested = signal::stop_requested()?;
-    let agent = Agent::bind(config).await?;
-    signal::run_until(requested, |stop| agent.run(stop)).await?;
-    Ok(Outcome::Done)
+    match program::run(args.agent).await {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error) if error.is_usage() => {
+            complain(&format!("error: {error}"));
+            Ok(Outcome::Misused)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device_twin::{MemoryStore, Settings, SqliteStore, Store};
+use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -27,7 +28,7 @@ use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::twins::{Core, Owner, Twins, now};
-use crate::{AgentConfig, Error, config};
+use crate::{AgentConfig, Error, Reloader, config};
 
 /// How often time passes for the twins: expiry, staleness, syncing.
 const TICK: Duration = Duration::from_millis(500);
@@ -64,6 +65,8 @@ pub struct Agent {
     api_tcp: Option<Tcp>,
     broker: Option<Embedded>,
     external: Option<Prepared>,
+    live: watch::Receiver<AgentConfig>,
+    reloader: Reloader,
 }
 
 impl std::fmt::Debug for Agent {
@@ -101,12 +104,18 @@ impl Agent {
             api: socket.clone(),
             api_tcp: api_tcp.as_ref().and_then(Tcp::address),
         };
-        Ok(Self { config, addresses, core, dmi, api, api_tcp, broker, external })
+        let (reloader, live) = Reloader::new(config.clone());
+        Ok(Self { config, addresses, core, dmi, api, api_tcp, broker, external, live, reloader })
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Gives it another configuration while it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Works until `stop` is cancelled, then stops in order: within two seconds everything accepted is on disk
@@ -115,7 +124,8 @@ impl Agent {
     /// # Errors
     /// A part failed, or panicked.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { config, addresses, mut core, dmi, api, api_tcp, broker, external } = self;
+        let Self { config, addresses, mut core, dmi, api, api_tcp, broker, external, live, .. } =
+            self;
         let epoch = core.epoch();
         let registrations = core.store().objects(registration::KIND)?;
         let known = core.parked().cloned().collect();
@@ -155,14 +165,13 @@ impl Agent {
             catalogue,
             mappers: mappers.clone(),
             metrics: metrics.clone(),
-            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
             bus: broker.is_some() || external.is_some(),
         };
         let token = stop.child_token();
         let history = Arc::new(History::new(config.api.history));
         let context = Context {
             twins: twins.clone(),
-            mappers,
+            mappers: mappers.clone(),
             metrics: metrics.clone(),
             faults,
             health: health.clone(),
@@ -214,6 +223,7 @@ impl Agent {
             parts.spawn("external broker", external.run(inbox, token.clone()));
             parts.spawn("external event bus", outbox);
         }
+        parts.spawn("configuration", follow(live, twins.clone(), mappers.clone(), token.clone()));
         parts.spawn("clock", tick(twins, token));
         let outside = config.mqtt.mode.has_external().then(|| config.mqtt.external.url.clone());
         let inside = addresses.mqtt.map(|address| address.to_string());
@@ -261,6 +271,25 @@ async fn finish(parts: Parts, owner: Owner, result: Result<(), Error>) -> Result
     };
     info!("agent stopped");
     result.and(stopped).and(synced)
+}
+
+/// Brings another configuration to the parts that take one while they run.
+async fn follow(
+    mut live: watch::Receiver<AgentConfig>,
+    twins: Twins,
+    mappers: Arc<Mappers>,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    // The other end is held by whoever may reload; without it nothing changes any more.
+    while let Some(Ok(())) = stop.run_until_cancelled(live.changed()).await {
+        let AgentConfig { store, devices, .. } = live.borrow_and_update().clone();
+        mappers.set_ttl(*devices.lease_ttl);
+        if twins.set_sync(*store.sync).await.is_err() {
+            break;
+        }
+    }
+    stop.cancelled().await;
+    Ok(())
 }
 
 async fn tick(twins: Twins, stop: CancellationToken) -> Result<(), String> {

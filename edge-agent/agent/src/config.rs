@@ -7,7 +7,8 @@
 //! mqtt: {listen: "127.0.0.1:1883"}
 //! ```
 //!
-//! An unknown key is an error that names its line and the key that was probably meant.
+//! An unknown key is an error that names its line and the key that was probably meant. KubeEdge's `edgecore.yaml` is
+//! read, too ([`File`]).
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,23 +18,25 @@ use serde::{Deserialize, Serialize};
 
 mod api;
 mod devices;
+mod edgecore;
 mod explain;
+mod file;
 mod log;
 mod mqtt;
 mod print;
 mod span;
 mod store;
+mod tree;
 
 pub use api::{Api, ApiTls};
 pub use devices::Devices;
+pub use file::{Dialect, File};
 pub use log::{Log, LogFormat};
 pub(crate) use mqtt::BrokerAddress;
 pub use mqtt::{BrokerLimits, ClientTls, ExternalBroker, Mqtt, MqttMode, Secret, ServerTls};
-pub use print::{Setting, Source, settings};
+pub use print::{Setting, Source};
 pub use span::Span;
 pub use store::{Store, StoreKind};
-
-use explain::explain;
 
 /// The one `apiVersion` that is read.
 pub const API_VERSION: &str = "edgetwin.io/v1";
@@ -153,28 +156,23 @@ pub enum ConfigError {
     },
 }
 
-impl AgentConfig {
-    /// Reads a configuration from text.
-    ///
-    /// # Errors
-    /// A sentence with line, column, key and remedy.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
-        let config: Self = serde_saphyr::from_str(text).map_err(|error| explain(&error))?;
-        config.check()?;
-        Ok(config)
-    }
+/// Paths of the keys in which two configurations differ.
+pub(crate) fn differing(one: &AgentConfig, other: &AgentConfig) -> Vec<String> {
+    let (one, other) = (tree::of(one), tree::of(other));
+    let (one, other) = (tree::leaves(&one), tree::leaves(&other));
+    let differs = |(path, value): &&(String, &serde_json::Value)| {
+        one.iter().find(|(known, _)| known == path).is_none_or(|(_, known)| known != value)
+    };
+    other.iter().filter(differs).map(|(path, _)| path.clone()).collect()
+}
 
-    /// Reads the file at `path`.
+impl AgentConfig {
+    /// Reads the text of a file, of ours or of KubeEdge's.
     ///
     /// # Errors
-    /// The file cannot be read or says something wrong.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        Self::parse(&text).map_err(|message| ConfigError::Content { path: path.into(), message })
+    /// See [`File::parse`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        File::parse(text).map(|file| file.config)
     }
 
     /// Puts sockets and store into one directory, with MQTT on a free port: for tests and demonstrations.

@@ -30,8 +30,6 @@ pub(crate) struct DmiServer {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) mappers: Arc<Mappers>,
     pub(crate) metrics: Arc<Metrics>,
-    /// How long a lease lasts without a call, in milliseconds.
-    pub(crate) ttl_ms: u64,
     /// Whether there is an event bus that wants to know what was said.
     pub(crate) bus: bool,
 }
@@ -126,7 +124,8 @@ impl DmiServer {
         words.insert(headers::CAPABILITIES, MetadataValue::from_static(headers::OUR_CAPABILITIES));
         if leased && let Ok(token) = MetadataValue::try_from(token.as_ref()) {
             words.insert(headers::LEASE, token);
-            words.insert(headers::LEASE_TTL_MS, MetadataValue::from(self.ttl_ms));
+            let ttl = u64::try_from(self.mappers.ttl().as_millis()).unwrap_or(u64::MAX);
+            words.insert(headers::LEASE_TTL_MS, MetadataValue::from(ttl));
         }
         Ok(response)
     }

@@ -46,6 +46,16 @@ impl Leases {
         Self { ttl, mappers: BTreeMap::new(), tokens: HashMap::new(), owners: HashMap::new() }
     }
 
+    /// How long a lease lasts without a call.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Sets that for every renewal from now on.
+    pub(crate) fn set_ttl(&mut self, ttl: Duration) {
+        self.ttl = ttl;
+    }
+
     /// A mapper is there, for the first time or again; a former token of that name ends. Its devices stay its own
     /// if its protocol did not change.
     pub(crate) fn register(

@@ -13,6 +13,7 @@ compile_error!(
 
 pub mod api;
 pub mod config;
+pub mod program;
 
 mod agent;
 mod broker;
@@ -28,9 +29,11 @@ mod manifests;
 mod mappers;
 mod metrics;
 mod refuse;
+mod reload;
 mod socket;
 mod twins;
 
 pub use agent::{Addresses, Agent};
 pub use config::AgentConfig;
 pub use error::Error;
+pub use reload::{Reloaded, Reloader};

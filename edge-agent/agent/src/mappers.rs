@@ -75,7 +75,6 @@ pub(crate) struct Mappers {
     twins: Twins,
     catalogue: Arc<Catalogue>,
     metrics: Arc<Metrics>,
-    ttl: Duration,
     timeout: Duration,
     started: mpsc::Sender<Start>,
     ended: mpsc::Sender<End>,
@@ -158,9 +157,19 @@ impl Mappers {
         let registry = Registry { leases: Leases::new(ttl), mappers: HashMap::new(), count: 0 };
         let registry = Mutex::new(registry);
         let mappers =
-            Arc::new(Self { registry, twins, catalogue, metrics, ttl, timeout, started, ended });
+            Arc::new(Self { registry, twins, catalogue, metrics, timeout, started, ended });
         let former = Former::read(objects, devices);
         (mappers.clone(), Reconciler::new(mappers, starts, ends, former))
+    }
+
+    /// How long a lease lasts without a call.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.registry().leases.ttl()
+    }
+
+    /// Sets that for every renewal from now on.
+    pub(crate) fn set_ttl(&self, ttl: Duration) {
+        self.registry().leases.set_ttl(ttl);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -102,6 +102,7 @@ enum Request {
     Keep(Object, oneshot::Sender<Result<(), Unavailable>>),
     Forget(ObjectKey, oneshot::Sender<Result<(), Unavailable>>),
     Tell(Entry),
+    SetSync(Duration),
     Stop,
 }
 
@@ -213,6 +214,11 @@ impl Twins {
     /// Puts an answer into the feed, behind all that was asked before.
     pub(crate) async fn tell(&self, entry: Entry) -> Result<(), Unavailable> {
         self.send(Request::Tell(entry)).await
+    }
+
+    /// Sets the longest span of reported values that a power cut may lose.
+    pub(crate) async fn set_sync(&self, span: Duration) -> Result<(), Unavailable> {
+        self.send(Request::SetSync(span)).await
     }
 
     /// Stores `object`, on the disk when this returns.

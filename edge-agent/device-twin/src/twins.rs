@@ -4,6 +4,7 @@ mod commit;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use device_model::{DeviceId, Timestamp};
 
@@ -150,6 +151,11 @@ impl<S: Store> Twins<S> {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Sets [`Settings::sync`] from now on.
+    pub fn set_sync(&mut self, span: Duration) {
+        self.settings.sync = span;
     }
 
     /// The store, for objects and for what the uplink has not confirmed.

@@ -21,7 +21,7 @@ fn unknown_key(text: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The known word closest to `given`, if it is close enough to be a slip.
-fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |word: &str| strsim::levenshtein(&given.to_lowercase(), &word.to_lowercase());
     known.iter().copied().map(|word| (distance(word), word)).min().and_then(|(steps, word)| {
         let limit = (word.len() / 3).max(1) + 1;

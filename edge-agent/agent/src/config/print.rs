@@ -2,14 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::AgentConfig;
+use super::{File, tree};
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The file does not name the key.
     Default,
-    /// The file says so.
+    /// The file says so; of a file of KubeEdge's, perhaps by leaving the key out: its defaults are others.
     File,
 }
 
@@ -24,23 +24,15 @@ pub struct Setting {
     pub source: Source,
 }
 
-/// Every key of `config`, in the order of their names; `text` is the file that it was read from.
-pub fn settings(config: &AgentConfig, text: &str) -> Vec<Setting> {
-    let effective = serde_json::to_value(config).unwrap_or(Json::Null);
-    let given: Json = serde_saphyr::from_str(text).unwrap_or(Json::Null);
-    let mut settings = Vec::new();
-    flatten("", &effective, &given, &mut settings);
-    settings
-}
-
-fn flatten(path: &str, value: &Json, given: &Json, settings: &mut Vec<Setting>) {
-    let Json::Object(members) = value else {
-        let source = if given.is_null() { Source::Default } else { Source::File };
-        settings.push(Setting { key: path.into(), value: value.clone(), source });
-        return;
-    };
-    for (key, value) in members {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        flatten(&path, value, given.get(key).unwrap_or(&Json::Null), settings);
+impl File {
+    /// Every key of the configuration, in the order of their names.
+    pub fn settings(&self) -> Vec<Setting> {
+        let effective = tree::of(&self.config);
+        let setting = |(key, value): (String, &Json)| Setting {
+            source: if self.gives(&key) { Source::File } else { Source::Default },
+            value: value.clone(),
+            key,
+        };
+        tree::leaves(&effective).into_iter().map(setting).collect()
     }
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 #[test]
@@ -46,8 +48,7 @@ fn wrong_values_say_what_would_do() {
 #[test]
 fn each_setting_tells_its_source() {
     let text = "mqtt: {mode: off}\n";
-    let config = AgentConfig::parse(text).unwrap();
-    let settings = settings(&config, text);
+    let settings = File::parse(text).unwrap().settings();
     let of = |key: &str| settings.iter().find(|setting| setting.key == key).unwrap();
     assert_eq!(
         (of("mqtt.mode").value.as_str(), of("mqtt.mode").source),

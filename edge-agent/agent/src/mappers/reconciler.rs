@@ -65,7 +65,7 @@ impl Reconciler {
         let mut cursor = from;
         let mut tasks: JoinSet<Option<(MapperName, u64)>> = JoinSet::new();
         let mut check = tokio::time::interval(LEASE_CHECK);
-        let mut release = pin!(tokio::time::sleep(mappers.ttl));
+        let mut release = pin!(tokio::time::sleep(mappers.ttl()));
         let mut released = false;
         health.ok(Part::Mappers);
         // Gone, and the store was not told of it so far.

@@ -62,6 +62,7 @@ pub(super) fn own(
                 commit(&mut core, &mut work, feed, health);
                 match other {
                     Request::Read(read) => read(&core),
+                    Request::SetSync(span) => core.set_sync(span),
                     Request::Tell(entry) => feed.push([with_twins(entry, &core)]),
                     Request::Keep(object, reply) => {
                         let kept = health.note(core.store().put_object(&object));

@@ -13,6 +13,9 @@ use super::{MODEL, device, within};
 
 pub(crate) const DEVICES: [&str; 8] = ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"];
 
+/// A broker of its own.
+pub(crate) const BUS: &str = "mqtt: {mode: embedded, listen: '127.0.0.1:0'}\n";
+
 /// A report of one text.
 pub(crate) fn note(device: &str, text: String) -> ReportDeviceStatusRequest {
     let twin = Twin {
@@ -41,17 +44,11 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it over the pumps; `wrapper` is a shell's words before it.
     pub(crate) async fn start(dir: TempDir, wrapper: &str) -> Self {
-        let place = dir.path().display();
-        let config = format!(
-            "apiVersion: edgetwin.io/v1\nkind: AgentConfig\nstore: {{dir: {place}/store}}\n\
-             manifests: {{dir: {place}/manifests}}\ndevices: {{dmiSocket: {place}/dmi.sock}}\n\
-             api: {{socket: {place}/api.sock}}\nmqtt: {{mode: embedded, listen: '127.0.0.1:0'}}\n"
-        );
-        std::fs::write(dir.path().join("agent.yaml"), config).unwrap();
+        Self::configure(&dir, BUS);
         let script = format!("{wrapper} exec \"$0\" --config \"$1\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_edge-agent")]);
-        command.arg(dir.path().join("agent.yaml")).env("NO_COLOR", "1");
+        command.arg(dir.path().join("agent.yaml")).env("NO_COLOR", "1").env_remove("RUST_LOG");
         command.stderr(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
@@ -69,6 +66,36 @@ impl Program {
         });
         let mqtt = mqtt.await;
         Self { dir, process, mqtt, said, stderr }
+    }
+
+    /// Writes its configuration: where its things are, and `more`.
+    pub(crate) fn configure(dir: &TempDir, more: &str) {
+        let place = dir.path().display();
+        let config = format!(
+            "apiVersion: edgetwin.io/v1\nkind: AgentConfig\nstore: {{dir: {place}/store}}\n\
+             manifests: {{dir: {place}/manifests}}\ndevices: {{dmiSocket: {place}/dmi.sock}}\n\
+             api: {{socket: {place}/api.sock}}\n{more}"
+        );
+        std::fs::write(dir.path().join("agent.yaml"), config).unwrap();
+    }
+
+    /// The next line of its log with `words` in it.
+    pub(crate) async fn says(&mut self, words: &str) -> String {
+        let reading = async {
+            loop {
+                let start = self.said.len();
+                assert_ne!(
+                    self.stderr.read_line(&mut self.said).await.unwrap(),
+                    0,
+                    "{}",
+                    self.said
+                );
+                if self.said[start..].contains(words) {
+                    return self.said[start..].to_owned();
+                }
+            }
+        };
+        within(words, reading).await
     }
 
     pub(crate) fn dmi(&self) -> PathBuf {
