@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use device_twin::{MemoryStore, Settings, SqliteStore, Store};
+use device_twin::store::Object;
+use device_twin::{MemoryStore, Settings, SqliteStore, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ pub struct Addresses {
 pub struct Agent {
     config: AgentConfig,
     addresses: Addresses,
-    core: Core,
+    opened: Opened,
     dmi: dmi::serve::Listener,
     api: Socket,
     api_tcp: Option<Tcp>,
@@ -86,8 +87,7 @@ impl Agent {
             refresh_persist: *config.store.refresh,
             ..Settings::default()
         };
-        let store = open_store(&config.store)?;
-        let core = Core::open(store, settings, now())?;
+        let opened = open_core(&config.store, &settings)?;
         let dmi = dmi::serve::Listener::bind(&config.devices.dmi_socket)?;
         let socket = &config.api.socket;
         let api =
@@ -105,7 +105,7 @@ impl Agent {
             api_tcp: api_tcp.as_ref().and_then(Tcp::address),
         };
         let (reloader, live) = Reloader::new(config.clone());
-        Ok(Self { config, addresses, core, dmi, api, api_tcp, broker, external, live, reloader })
+        Ok(Self { config, addresses, opened, dmi, api, api_tcp, broker, external, live, reloader })
     }
 
     /// Where it listens.
@@ -124,14 +124,17 @@ impl Agent {
     /// # Errors
     /// A part failed, or panicked.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { config, addresses, mut core, dmi, api, api_tcp, broker, external, live, .. } =
+        let Self { config, addresses, opened, dmi, api, api_tcp, broker, external, live, .. } =
             self;
+        let Opened { core, registrations, aside } = opened;
         let epoch = core.epoch();
-        let registrations = core.store().objects(registration::KIND)?;
         let known = core.parked().cloned().collect();
         let health = Arc::new(Health::default());
         let (twins, mut owner) = Twins::start(core, config.devices.queue, health.clone())
             .map_err(|source| Error::Part { part: TWINS, reason: source.to_string() })?;
+        if let Some(aside) = aside {
+            twins.store_health().set_aside(aside);
+        }
         let catalogue = Arc::new(Catalogue::default());
         let metrics = Arc::new(Metrics::default());
         let faults = Arc::new(Faults::default());
@@ -300,6 +303,32 @@ async fn tick(twins: Twins, stop: CancellationToken) -> Result<(), String> {
             _ = interval.tick() => twins.tick(),
         }
     }
+}
+
+/// The twins, as they were found.
+struct Opened {
+    core: Core,
+    registrations: Vec<Object>,
+    /// Where the store is that was damaged, if it was.
+    aside: Option<PathBuf>,
+}
+
+/// Opens the store and reads all of it. A damaged one is set aside, for an empty one: the gateway comes up.
+fn open_core(config: &config::Store, settings: &Settings) -> Result<Opened, Error> {
+    let open = |aside| {
+        let mut core = Core::open(open_store(config)?, settings.clone(), now())?;
+        let registrations = core.store().objects(registration::KIND)?;
+        Ok(Opened { core, registrations, aside })
+    };
+    let (place, reason) = match open(None) {
+        Err(Error::Store(StoreError::Damaged { place, reason })) => (place, reason),
+        other => return other,
+    };
+    let database = config.dir.join(STORE_FILE);
+    let aside = SqliteStore::set_aside(&database, &place, now())
+        .map_err(|error| Error::place("place for the damaged store beside", &database, error))?;
+    error!(place, reason, aside = %aside.display(), "the store is damaged; it is set aside, and this one is empty");
+    open(Some(aside))
 }
 
 fn open_store(config: &config::Store) -> Result<Box<dyn Store + Send>, Error> {

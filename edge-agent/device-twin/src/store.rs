@@ -380,7 +380,7 @@ pub enum StoreError {
     },
     /// Put the file aside, start again without it, or with a backup.
     #[error(
-        "{place} is damaged ({reason}); stop, move it with its -wal file aside, restore a backup or start empty"
+        "{place} is damaged ({reason}); start again: it is set aside, and the new one is empty"
     )]
     Damaged {
         /// The store's file.

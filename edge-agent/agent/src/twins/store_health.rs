@@ -1,5 +1,6 @@
 //! Whether the store takes what it is given.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ struct State {
     failures: u64,
     /// Why it takes nothing, and when it failed the last time.
     fault: Option<(Arc<StoreError>, Instant)>,
+    /// Where the damaged store is that this one took the place of, until somebody removes it.
+    aside: Option<PathBuf>,
 }
 
 impl StoreHealth {
@@ -51,9 +54,19 @@ impl StoreHealth {
         })
     }
 
+    /// This store took the place of a damaged one.
+    pub(crate) fn set_aside(&self, aside: PathBuf) {
+        self.state().aside = Some(aside);
+        self.tell();
+    }
+
     /// Looks, some time after the last failure, whether the store works again: a quiet node must not call it broken for
     /// ever, and what fails now and then is not well.
     pub(super) fn look(&self, core: &mut Core) {
+        let gone = |aside: &mut PathBuf| !aside.exists();
+        if self.state().aside.take_if(gone).is_some() {
+            self.tell();
+        }
         let rested = |(_, last): &(_, Instant)| last.elapsed() >= REST;
         if !self.state().fault.as_ref().is_some_and(rested) {
             return;
@@ -61,7 +74,7 @@ impl StoreHealth {
         match core.probe() {
             Ok(()) => {
                 self.state().fault = None;
-                self.parts.ok(Part::Store);
+                self.tell();
             }
             Err(error) => drop(self.fail(error)),
         }
@@ -69,11 +82,31 @@ impl StoreHealth {
 
     fn fail(&self, error: StoreError) -> Arc<StoreError> {
         let error = Arc::new(error);
-        let remedy =
-            "what is sent is refused until the store takes it; it is tried again by itself";
-        self.parts.set(Part::Store, PartStatus::Degraded, error.to_string(), remedy);
         self.state().fault = Some((error.clone(), Instant::now()));
+        self.tell();
         error
+    }
+
+    fn tell(&self) {
+        let state = self.state();
+        let (reason, remedy) = match (&state.fault, &state.aside) {
+            (Some((error, _)), _) => {
+                let remedy =
+                    "what is sent is refused until the store takes it; it is tried again by itself";
+                (error.to_string(), remedy)
+            }
+            (None, Some(aside)) => {
+                let aside = aside.display();
+                let remedy =
+                    "write again what was desired; remove the damaged file when nobody needs it";
+                (
+                    format!("the store was damaged and began empty; the damaged one is {aside}"),
+                    remedy,
+                )
+            }
+            (None, None) => return self.parts.ok(Part::Store),
+        };
+        self.parts.set(Part::Store, PartStatus::Degraded, reason, remedy);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -10,6 +10,7 @@
 //!
 //! The file is locked for this process while it is open: it has one owner, and needs no shared memory file beside it.
 
+mod aside;
 mod convert;
 mod journal;
 mod read;
@@ -106,10 +107,14 @@ impl SqliteStore {
         let open = || {
             let connection = connect(path)?;
             let generation = read::generation(&connection)?;
-            let journal = Journal::open(&path.with_extension("journal"), length, generation)?;
-            Ok(Self { connection, path: path.to_owned(), journal })
+            Ok((connection, generation))
         };
-        open().map_err(|failure| explain(&place, failure))
+        let (connection, generation) = open().map_err(|failure| explain(&place, failure))?;
+        let journal = Self::journal_of(path);
+        let opened = Journal::open(&journal, length, generation);
+        let journal =
+            opened.map_err(|unread| explain(&journal.display().to_string(), unread.into()))?;
+        Ok(Self { connection, path: path.to_owned(), journal })
     }
 
     /// Runs `work` as one transaction, which is on the disk when this returns.
@@ -169,6 +174,11 @@ fn connect(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_LIMIT, |_| Ok(()))?;
+    let check = "PRAGMA quick_check(1)";
+    let found: String = connection.query_row(check, [], |row| row.get(0))?;
+    if found != "ok" {
+        return Err(Failure::Damaged(found));
+    }
     schema::migrate(&mut connection)?;
     Ok(connection)
 }

@@ -2,4 +2,5 @@
 
 mod contract;
 mod crash;
+mod formats;
 mod journal;
