@@ -1,0 +1,263 @@
+//! The borders of the embedded broker: who comes in, how much it bears, and who may say what.
+
+#![allow(clippy::unwrap_used, reason = "a test helper fails like a test")]
+
+mod world;
+
+use std::path::Path;
+
+use edge_agent::config::{ClientTls, ExternalBroker, MqttMode, ServerTls, Span};
+use edge_agent::{Agent, AgentConfig};
+use hyper::Method;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeReasonCode,
+};
+use serde_json::Value;
+use world::bus::Bus;
+use world::{World, eventually, within};
+
+const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
+/// `ann`, whose password is `apple`, as `mosquitto_passwd` 2.0 writes it.
+const PASSWORDS: &str = "ann:$7$101$c2FsdHNhbHRzYWx0$ksdkdPSdKQB5Miwr26n2uOQVjEB6vNSjIGY/bP5EN+q5odcHnNcrdoaCros6t5P4o6tMADxgbUxkVZu/yFizqg==\n";
+
+fn client(world: &World, name: &str) -> MqttOptions {
+    let address = world.mqtt();
+    let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
+    options.set_max_packet_size(1 << 20, 1 << 20);
+    options
+}
+
+/// Whether the broker lets this client in.
+async fn comes_in(options: MqttOptions) -> Option<(AsyncClient, EventLoop)> {
+    let (client, mut events) = AsyncClient::new(options, 8);
+    let first = within("an answer to a connection", events.poll()).await;
+    matches!(first, Ok(Event::Incoming(Packet::ConnAck(_)))).then_some((client, events))
+}
+
+async fn metrics(world: &World) -> String {
+    let (_, text) = world.request(Method::GET, "/metrics", "").await;
+    String::from_utf8(text.to_vec()).unwrap()
+}
+
+async fn mqtt_part(world: &World) -> Value {
+    let (_, body) = world.request(Method::GET, "/readyz", "").await;
+    let ready: Value = serde_json::from_slice(&body).unwrap();
+    let mut parts = ready["parts"].as_array().unwrap().iter();
+    parts.find(|part| part["name"] == "mqtt").cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn without_the_password_nobody_comes_in() {
+    let world = World::start(&[], |config| {
+        let file = config.store.dir.with_file_name("passwords");
+        std::fs::write(&file, PASSWORDS).unwrap();
+        config.mqtt.password_file = Some(file);
+    })
+    .await;
+    let with = |name: &str, password: &str| {
+        let mut options = client(&world, "app");
+        options.set_credentials(name, password);
+        options
+    };
+    assert!(comes_in(with("ann", "apple")).await.is_some());
+    assert!(comes_in(with("ann", "pear")).await.is_none());
+    assert!(comes_in(with("bob", "apple")).await.is_none());
+    assert!(comes_in(client(&world, "app")).await.is_none());
+}
+
+#[tokio::test]
+async fn a_password_file_that_cannot_be_read_is_named_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = AgentConfig::within(dir.path());
+    config.mqtt.password_file = Some(dir.path().join("nowhere"));
+    let error = Agent::bind(config).await.unwrap_err().to_string();
+    assert!(error.contains("mqtt.passwordFile") && error.contains("nowhere"), "{error}");
+    let mut config = AgentConfig::within(dir.path());
+    config.mqtt.tls = Some(ServerTls { cert: "no.pem".into(), ..ServerTls::default() });
+    let error = Agent::bind(config).await.unwrap_err().to_string();
+    assert!(error.contains("mqtt.tls.cert = \"no.pem\""), "{error}");
+}
+
+/// An authority and what it signed, as files.
+struct Papers {
+    dir: tempfile::TempDir,
+}
+
+impl Papers {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = authority.self_signed(&key).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
+        let issuer = Issuer::new(authority, key);
+        for (name, usage) in [
+            ("server", ExtendedKeyUsagePurpose::ServerAuth),
+            ("client", ExtendedKeyUsagePurpose::ClientAuth),
+        ] {
+            let mut leaf = CertificateParams::new(vec!["localhost".into()]).unwrap();
+            leaf.extended_key_usages = vec![usage];
+            let key = KeyPair::generate().unwrap();
+            let certificate = leaf.signed_by(&key, &issuer).unwrap();
+            std::fs::write(dir.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
+            std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        }
+        Self { dir }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn of_client(&self) -> ClientTls {
+        ClientTls {
+            ca: Some(self.file("ca.pem")),
+            cert: Some(self.file("client.pem")),
+            key: Some(self.file("client.key")),
+        }
+    }
+}
+
+/// An agent that is a client of that broker, and how it gets on.
+async fn joined(port: u16, change: impl FnOnce(&mut ExternalBroker, &Path)) -> (World, Value) {
+    let world = World::start(&[], |config| {
+        config.mqtt.mode = MqttMode::External;
+        let external = &mut config.mqtt.external;
+        external.url = format!("mqtts://localhost:{port}");
+        external.keep_alive = Span::secs(1);
+        change(external, config.store.dir.parent().unwrap());
+    })
+    .await;
+    let part = eventually("a word on the external broker", async || {
+        Some(mqtt_part(&world).await).filter(|part| part["status"].is_string())
+    })
+    .await;
+    (world, part)
+}
+
+#[tokio::test]
+async fn over_tls_both_sides_show_who_they_are() {
+    let papers = Papers::new();
+    let broker = World::start(&[], |config| {
+        let file = config.store.dir.with_file_name("passwords");
+        std::fs::write(&file, PASSWORDS).unwrap();
+        config.mqtt.password_file = Some(file);
+        config.mqtt.tls = Some(ServerTls {
+            cert: papers.file("server.pem"),
+            key: papers.file("server.key"),
+            client_ca: Some(papers.file("ca.pem")),
+        });
+    })
+    .await;
+    let port = broker.mqtt().port();
+    let login = |external: &mut ExternalBroker, dir: &Path| {
+        let file = dir.join("password");
+        std::fs::write(&file, "apple\n").unwrap();
+        external.username = Some("ann".into());
+        external.password_file = Some(file);
+    };
+    let (_world, part) = joined(port, |external, dir| {
+        login(external, dir);
+        external.tls = Some(papers.of_client());
+    })
+    .await;
+    assert_eq!(part["status"], "ok", "{part}");
+    let (_world, part) = joined(port, |external, _| external.tls = Some(papers.of_client())).await;
+    assert_eq!(part["status"], "degraded", "no password: {part}");
+    let (_world, part) = joined(port, |external, dir| {
+        login(external, dir);
+        external.tls = Some(ClientTls { cert: None, key: None, ..papers.of_client() });
+    })
+    .await;
+    assert_eq!(part["status"], "degraded", "no certificate of the client: {part}");
+    let (_world, part) = joined(port, |external, dir| {
+        login(external, dir);
+        let stranger = Papers::new();
+        external.tls = Some(ClientTls { ca: Some(dir.join("ca.pem")), ..papers.of_client() });
+        std::fs::copy(stranger.file("ca.pem"), dir.join("ca.pem")).unwrap();
+    })
+    .await;
+    let reason = part["reason"].as_str().unwrap();
+    assert!(reason.contains("certificate"), "the broker is somebody else: {part}");
+}
+
+#[tokio::test]
+async fn limits_hold_and_say_so() {
+    let world = World::start(&[("pump", "")], |config| {
+        let limits = &mut config.mqtt.limits;
+        (limits.clients, limits.subscriptions, limits.packet) = (2, 1, 4096);
+    })
+    .await;
+    let (client_a, mut events) = comes_in(client(&world, "a")).await.unwrap();
+    let _b = comes_in(client(&world, "b")).await.unwrap();
+    assert!(comes_in(client(&world, "c")).await.is_none(), "the third of two");
+    for filter in ["one", "two"] {
+        client_a.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+    }
+    let mut codes = Vec::new();
+    while codes.len() < 2 {
+        if let Event::Incoming(Packet::SubAck(answer)) =
+            within("SUBACK", events.poll()).await.unwrap()
+        {
+            codes.extend(answer.return_codes);
+        }
+    }
+    let granted = SubscribeReasonCode::Success(QoS::AtLeastOnce);
+    assert_eq!(codes, [granted, SubscribeReasonCode::Failure]);
+    client_a.publish("one", QoS::AtLeastOnce, false, vec![b'x'; 5000]).await.unwrap();
+    let ended = async { while events.poll().await.is_ok() {} };
+    within("the end of a connection with too large a packet", ended).await;
+}
+
+#[tokio::test]
+async fn nobody_but_the_agent_answers() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut app = Bus::join(world.mqtt(), "app").await;
+    let liar = Bus::join(world.mqtt(), "liar").await;
+    for leaf in
+        ["twin/update/result", "twin/update/delta", "twin/get/result", "state/update/result"]
+    {
+        liar.publish(&format!("$hw/events/device/demo/pump/{leaf}"), r#"{"event_id":"lie"}"#).await;
+    }
+    liar.publish("$hw/events/node/x/membership/updated", "{}").await;
+    liar.publish("$hw/events/device/demo/pump/twin/cloud_updated", r#"{"twin":{}}"#).await;
+    liar.publish("other/topic", r#"{"event_id":"fine"}"#).await;
+    liar.publish(UPDATE, r#"{"event_id":"end","twin":{}}"#).await;
+    loop {
+        let (topic, message) = app.next_any().await;
+        assert_ne!(message["event_id"], "lie", "{topic}");
+        assert!(!topic.contains("cloud_updated") && !topic.contains("membership"), "{topic}");
+        if message["event_id"] == "end" && topic.ends_with("result") {
+            break;
+        }
+    }
+    let text = metrics(&world).await;
+    assert!(text.contains("edgetwin_bus_refused_total{reason=\"answer_topic\"} 5\n"), "{text}");
+    assert!(text.contains("edgetwin_bus_refused_total{reason=\"spoofed\"} 1\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_last_will_is_a_message_like_any_other() {
+    let world = World::with(&[("pump", "")]).await;
+    let mut app = Bus::join(world.mqtt(), "app").await;
+    let with = |name: &str, topic: &str, payload: &str| {
+        let mut options = client(&world, name);
+        options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, false));
+        options
+    };
+    let state = "$hw/events/device/demo/pump/state/update";
+    let dying = comes_in(with("dying", state, r#"{"state":"unhealthy"}"#)).await.unwrap();
+    let answer = format!("{UPDATE}/result");
+    let lying = comes_in(with("lying", &answer, r#"{"event_id":"lie"}"#)).await.unwrap();
+    drop((lying, dying));
+    assert_eq!(app.next("state/update/result").await["device"]["state"], "unhealthy");
+    let refused = "edgetwin_bus_refused_total{reason=\"answer_topic\"}";
+    let counted = async || {
+        let text = metrics(&world).await;
+        let line = text.lines().find(|line| line.starts_with(refused))?.to_owned();
+        (!line.ends_with(" 0")).then_some(())
+    };
+    eventually("the other will to be refused", counted).await;
+}
