@@ -262,7 +262,8 @@ fn update(twin: &Twin, device: DeviceId, wishes: Vec<(String, Wish)>) -> Update 
                 wanted.push(DesireProperty::of(name, None));
                 continue;
             }
-            Wish::Remove => (None, None),
+            // Nothing is desired of it, perhaps because it is not there: done already.
+            Wish::Remove => continue,
             Wish::Values { actual, expected } => (actual, expected),
         };
         let echo = actual.is_some()

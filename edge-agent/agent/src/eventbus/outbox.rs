@@ -271,20 +271,19 @@ impl<B: Broker> Outbox<B> {
         self.say(&topic::of(device, STATE_RESULT), message).await;
     }
 
-    async fn membership(&self, entry: &Entry, event_id: &str) {
-        let devices = || {
-            entry.members.iter().map(|Member { device, state, last_online }| DeviceWords {
-                id: device.id.to_string(),
-                name: device.id.name(),
-                description: &device.description,
-                state: Some(*state),
-                last_online: last_online.map(whole_seconds),
-            })
+    async fn membership<'a>(&self, entry: &'a Entry, event_id: &'a str) {
+        let words = |member: &'a Member| DeviceWords {
+            id: member.device.id.to_string(),
+            name: member.device.id.name(),
+            description: &member.device.description,
+            state: Some(member.state),
+            last_online: member.last_online.map(whole_seconds),
         };
-        let message = || MembershipMessage {
-            event_id,
-            timestamp: entry.at.as_millis(),
-            devices: devices().collect(),
+        let message = || {
+            let mut members: Vec<_> = entry.members.iter().collect();
+            members.sort_by(|a, b| a.device.id.cmp(&b.device.id));
+            let devices = members.into_iter().map(words).collect();
+            MembershipMessage { event_id, timestamp: entry.at.as_millis(), devices }
         };
         self.say(&topic::of_node(&self.node, "membership/get/result"), message).await;
     }
