@@ -1,14 +1,20 @@
-//! The clients of Eclipse Mosquitto, `mosquitto_sub` and `mosquitto_pub`: Debian's package `mosquitto-clients`.
+//! Eclipse Mosquitto: its clients `mosquitto_sub` and `mosquitto_pub` (Debian's package `mosquitto-clients`), and its
+//! broker (`mosquitto`), on a port and with a configuration of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
+
+use crate::process::Process;
+use crate::wait::eventually;
 
 /// How long a message may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -77,6 +83,60 @@ impl Subscriber {
             .map_err(anyhow::Error::from)
             .flatten()
             .with_context(|| format!("last it said: {last:?}"))
+    }
+}
+
+/// A running `mosquitto`; killed when dropped.
+#[derive(Debug)]
+pub struct Broker {
+    address: SocketAddr,
+    process: Process,
+}
+
+impl Broker {
+    /// Starts one at `address` with its files in `folder`, where it keeps sessions, too, and waits until it serves.
+    ///
+    /// # Errors
+    /// The program is not installed, or the address is taken.
+    pub async fn start(address: SocketAddr, folder: &Path) -> Result<Self> {
+        let file = folder.join("mosquitto.conf");
+        let text = format!(
+            "listener {} {}\nallow_anonymous true\npersistence true\npersistence_location {}/\nuser root\n",
+            address.port(),
+            address.ip(),
+            folder.display(),
+        );
+        std::fs::write(&file, text)?;
+        // Debian keeps it where only root looks.
+        let installed = Path::new("/usr/sbin/mosquitto");
+        let program = if installed.exists() { installed } else { Path::new("mosquitto") };
+        let mut command = std::process::Command::new(program);
+        command.arg("-c").arg(&file).stdout(Stdio::null());
+        let process = Process::start(&mut command, &folder.join("mosquitto.log"))
+            .context("mosquitto; install mosquitto")?;
+        eventually(PATIENCE, "mosquitto", async || {
+            Ok(TcpStream::connect(address).await.map(drop)?)
+        })
+        .await?;
+        Ok(Self { address, process })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Stops it as its service would.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop(PATIENCE).await.map(drop)
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
-use edge_agent::config::Span;
+use edge_agent::config::{MqttMode, Span};
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
@@ -57,6 +57,7 @@ pub struct World {
     mapper: Option<Running>,
     metrics: Option<Arc<Metrics>>,
     mqtt: Option<SocketAddr>,
+    outside: Option<SocketAddr>,
 }
 
 impl World {
@@ -109,6 +110,7 @@ impl World {
             mapper: None,
             metrics: None,
             mqtt: None,
+            outside: None,
         })
     }
 
@@ -147,6 +149,12 @@ impl World {
         self.start_mapper("mapper").await
     }
 
+    /// The agent publishes at this broker from its next start on, beside its own one, and gives it up after two seconds
+    /// without a word.
+    pub fn publish_at(&mut self, broker: SocketAddr) {
+        self.outside = Some(broker);
+    }
+
     /// Starts the agent.
     ///
     /// # Errors
@@ -160,6 +168,11 @@ impl World {
         config.devices.dmi_socket = self.dmi();
         config.devices.lease_ttl = self.lease;
         config.api.socket = self.api();
+        if let Some(broker) = self.outside {
+            config.mqtt.mode = MqttMode::Both;
+            config.mqtt.external.url = format!("tcp://{broker}");
+            config.mqtt.external.keep_alive = Span::secs(1);
+        }
         if self.programs {
             // A program cannot tell which port it took.
             config.mqtt.listen = free_port()?;
