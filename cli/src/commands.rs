@@ -11,6 +11,7 @@ mod run;
 mod set;
 mod simulate;
 mod status;
+mod top;
 mod version;
 mod watch;
 
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Describe(describe::DescribeArgs),
     Set(set::SetArgs),
     Watch(watch::WatchArgs),
+    Top(top::TopArgs),
     History(history::HistoryArgs),
     Status(status::StatusArgs),
     #[command(subcommand)]
@@ -70,6 +72,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Describe(args) => on_one_core(describe::run(args)),
         Command::Set(args) => on_one_core(set::run(args)),
         Command::Watch(args) => on_one_core(watch::run(args)),
+        Command::Top(args) => on_one_core(top::run(args)),
         Command::History(args) => on_one_core(history::run(args)),
         Command::Status(args) => on_one_core(status::run(args)),
         Command::Mapper(command) => on_all_cores(mapper::run(command)),

@@ -8,7 +8,6 @@ mod home;
 mod intro;
 mod manifests;
 mod parts;
-mod screen;
 mod show;
 mod table;
 

@@ -12,6 +12,7 @@ mod manifests;
 mod outcome;
 mod output;
 mod place;
+mod screen;
 
 use std::process::ExitCode;
 

@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::{Client, Events};
 use crate::demo::board::{Applied, Board};
-use crate::demo::screen::Screen;
 use crate::demo::table::render;
 use crate::output::{Format, print_item, say};
+use crate::screen::Screen;
 
 /// Shortest time between two frames of the live table.
 const FRAME: Duration = Duration::from_millis(100);

@@ -99,6 +99,7 @@ pub(crate) fn load(
         row: former.row,
         check_at,
         batch: 0,
+        readings: 0,
     };
     let mut draft = Draft::of(&mut twin)?;
     for at in 0..draft.twin().properties.len() {

@@ -91,6 +91,7 @@ fn read(
         moment.counters.stale_readings += 1;
         return Ok(());
     }
+    draft.quietly().readings += 1;
     draft.check_at(moment.now.plus(property.stale_after()));
     let old = draft.twin().properties[at].reported.as_ref();
     let repeats = old.is_some_and(|old| {

@@ -30,6 +30,8 @@ pub struct Twin {
     pub(crate) check_at: Option<Timestamp>,
     /// The last batch that touched it.
     pub(crate) batch: u64,
+    /// Readings that were taken since the start.
+    pub(crate) readings: u64,
 }
 
 /// One property that the device should still take.
@@ -74,6 +76,11 @@ impl Twin {
     /// When its state was last said to be online.
     pub fn last_online(&self) -> Option<Timestamp> {
         self.last_online
+    }
+
+    /// How many readings of it were taken since the device was loaded, also those that only said the same again.
+    pub fn readings(&self) -> u64 {
+        self.readings
     }
 
     /// Each property's description and state, in the device's order.

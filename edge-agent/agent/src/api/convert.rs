@@ -27,6 +27,7 @@ impl Context {
             rev: twin.rev(),
             epoch: self.epoch,
             incarnation: twin.uid().to_string(),
+            readings: twin.readings(),
             properties: twin.properties().map(|(property, state)| view(property, state)).collect(),
         }
     }

@@ -60,6 +60,10 @@ pub struct DeviceView {
     pub epoch: u64,
     /// Changes when the device was removed and made again under the same name.
     pub incarnation: String,
+    /// Readings that were taken since the agent started, or the device was described anew; also those that only said
+    /// the same again.
+    #[serde(default)]
+    pub readings: u64,
     /// In the manifest's order.
     pub properties: Vec<PropertyView>,
 }
