@@ -1,11 +1,13 @@
 //! From the feed to the bus.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod told;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use device_model::{Device, DeviceId, DeviceState, Timestamp};
-use device_twin::{Change, ChangeKind, Twin, TwinProperty, Uid};
+use device_twin::{Change, ChangeKind, Twin, TwinProperty};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -16,10 +18,11 @@ use super::words::{
     MembershipMessage, ResultMessage, Revision, StateMessage, StateWords, TwinWords, actual,
     data_type, delta, expected, said, to_json, twin,
 };
-use crate::broker::{Broker, Delivered};
+use crate::broker::Broker;
 use crate::feed::{Entry, Member, Missed, Origin, Touched};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
+use told::{Ledger, Told};
 
 /// Entries that are taken from the feed at a time.
 const CHUNK: usize = 128;
@@ -37,30 +40,14 @@ pub(crate) struct Outbox<B> {
     twins: Twins,
     node: String,
     metrics: Arc<Metrics>,
-    /// After a gap only what differs from this is told.
-    told: HashMap<DeviceId, Told>,
-    /// What `told` was before messages that the broker has perhaps not taken: how many it must have taken, the device,
-    /// and how that stood. The oldest first.
-    unsettled: VecDeque<(u64, DeviceId, Option<Told>)>,
+    ledger: Ledger,
     /// The connection that all this is about.
     connection: u64,
-    /// Number of the newest event when it was last told how things stand: of events before it, only what is newer than
-    /// that is news.
-    caught_up: u64,
-}
-
-/// How a device stood when it was last spoken of.
-#[derive(Clone, Debug)]
-struct Told {
-    uid: Uid,
-    rev: u64,
-    state: DeviceState,
 }
 
 impl<B: Broker> Outbox<B> {
     pub(crate) fn new(broker: B, twins: Twins, node: String, metrics: Arc<Metrics>) -> Self {
-        let (told, unsettled) = (HashMap::new(), VecDeque::new());
-        Self { broker, twins, node, metrics, told, unsettled, connection: 0, caught_up: 0 }
+        Self { broker, twins, node, metrics, ledger: Ledger::default(), connection: 0 }
     }
 
     /// Publishes what happens, until `stop` or the end of the twins. `from` is the number of the last event that
@@ -73,7 +60,7 @@ impl<B: Broker> Outbox<B> {
     async fn follow(&mut self, from: u64, stop: CancellationToken) {
         // Who asks for the members is told of these; only what comes and goes later is told unasked.
         match self.twins.twins().await {
-            Ok(twins) => self.told = standing(&twins),
+            Ok(twins) => self.ledger = Ledger::of(&twins),
             Err(_) => return,
         }
         let feed = self.twins.feed().clone();
@@ -85,7 +72,7 @@ impl<B: Broker> Outbox<B> {
                     () = stop.cancelled() => return,
                     connection = self.broker.connected() => connection,
                 };
-                self.doubt();
+                self.ledger.doubt();
                 (self.connection, cursor) = (connection.number, connection.from);
                 if self.catch_up().await.is_err() {
                     return;
@@ -123,19 +110,15 @@ impl<B: Broker> Outbox<B> {
         let mut news = Vec::with_capacity(entry.changes.len());
         let mut before = Vec::with_capacity(entry.changes.len());
         for (change, state) in entry.changes.iter().zip(&entry.states) {
-            let (id, uid, rev) = (&change.device.id, &change.uid, change.rev);
-            let known = match self.told.get(id) {
-                None => change.kind == ChangeKind::Removed,
-                Some(told) => told.uid == *uid && told.rev >= rev,
-            };
-            let known = known && entry.last() <= self.caught_up;
+            let known = self.ledger.knows(change, entry.last());
             news.push(!known);
             if known {
                 continue;
             }
-            let told = Told { uid: uid.clone(), rev, state: *state };
+            let id = &change.device.id;
+            let told = Told { uid: change.uid.clone(), rev: change.rev, state: *state };
             let told = (change.kind != ChangeKind::Removed).then_some(told);
-            before.push((id.clone(), self.set(id, told)));
+            before.push((id.clone(), self.ledger.set(id, told)));
         }
         if !self.broker.anybody().await {
             return;
@@ -153,33 +136,7 @@ impl<B: Broker> Outbox<B> {
             }
         }
         for (id, before) in before {
-            self.settle_later(id, before);
-        }
-    }
-
-    /// Notes how a device stands; how it stood.
-    fn set(&mut self, id: &DeviceId, told: Option<Told>) -> Option<Told> {
-        match told {
-            Some(told) => self.told.insert(id.clone(), told),
-            None => self.told.remove(id),
-        }
-    }
-
-    /// What was told of a device counts when the broker has taken it.
-    fn settle_later(&mut self, id: DeviceId, before: Option<Told>) {
-        let Delivered { published, taken } = self.broker.delivered();
-        while self.unsettled.front().is_some_and(|(number, ..)| *number <= taken) {
-            self.unsettled.pop_front();
-        }
-        if published > taken {
-            self.unsettled.push_back((published, id, before));
-        }
-    }
-
-    /// Takes back what the last connection perhaps did not bring home.
-    fn doubt(&mut self) {
-        while let Some((_, id, before)) = self.unsettled.pop_back() {
-            self.set(&id, before);
+            self.ledger.settle_later(self.broker.delivered(), id, before);
         }
     }
 
@@ -321,21 +278,22 @@ impl<B: Broker> Outbox<B> {
     /// could follow, and the values and the state of those that changed.
     async fn catch_up(&mut self) -> Result<(), Unavailable> {
         let twins = self.twins.twins().await?;
-        self.caught_up = self.twins.feed().newest();
+        self.ledger.catch_up(self.twins.feed().newest());
         let at = crate::twins::now();
-        let present = standing(&twins);
+        let present: HashMap<_, _> =
+            twins.iter().map(|twin| (&twin.device().id, Told::of(twin))).collect();
         let gone = |(id, before): &(&DeviceId, &Told)| {
-            present.get(*id).is_none_or(|present| present.uid != before.uid)
+            present.get(id).is_none_or(|present| present.uid != before.uid)
         };
-        let gone: Vec<_> = self.told.iter().filter(gone).map(|(id, _)| id.clone()).collect();
+        let gone: Vec<_> = self.ledger.devices().filter(gone).map(|(id, _)| id.clone()).collect();
         for id in gone {
             self.membership_changed(&id, None, at).await;
-            let before = self.set(&id, None);
-            self.settle_later(id, before);
+            let before = self.ledger.set(&id, None);
+            self.ledger.settle_later(self.broker.delivered(), id, before);
         }
         for twin in &twins {
             let id = &twin.device().id;
-            let before = self.told.get(id).cloned();
+            let before = self.ledger.get(id).cloned();
             if before.as_ref().is_some_and(|before| before.rev == twin.rev()) {
                 continue;
             }
@@ -348,8 +306,8 @@ impl<B: Broker> Outbox<B> {
                 self.state(id, twin.state().as_str(), at).await;
             }
             self.delta(twin, at).await;
-            self.set(id, present.get(id).cloned());
-            self.settle_later(id.clone(), before);
+            self.ledger.set(id, Some(Told::of(twin)));
+            self.ledger.settle_later(self.broker.delivered(), id.clone(), before);
         }
         Ok(())
     }
@@ -445,12 +403,6 @@ fn present_state(of: &Twin, at: Timestamp) -> DocumentMessage<'_> {
         twin: twin.map(|(name, current)| (name, LastAndCurrent { last: None, current })).collect(),
         revision: Some(revision(of)),
     }
-}
-
-/// How all devices stand.
-fn standing(twins: &[Twin]) -> HashMap<DeviceId, Told> {
-    let told = |twin: &Twin| Told { uid: twin.uid().clone(), rev: twin.rev(), state: twin.state() };
-    twins.iter().map(|twin| (twin.device().id.clone(), told(twin))).collect()
 }
 
 fn revision(twin: &Twin) -> Revision {

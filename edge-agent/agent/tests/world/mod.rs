@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) mod bus;
+pub(crate) mod lab;
 pub(crate) mod mapper;
 pub(crate) mod outside;
 pub(crate) mod program;

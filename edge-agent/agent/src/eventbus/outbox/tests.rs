@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::broker::Connection;
+use crate::broker::{Connection, Delivered};
 use crate::twins::{Core, now};
 
 /// Everybody wants everything, and reads when the test does.
