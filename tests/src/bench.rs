@@ -7,6 +7,7 @@ pub mod order;
 pub mod rtu;
 pub mod set;
 pub mod start;
+pub mod store;
 pub mod telegraf;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 pub mod api_fuzz;
 pub mod bench;
 pub mod crash;
+pub mod fleet;
 pub mod foreign_mapper;
 pub mod gate;
 pub mod gateway;

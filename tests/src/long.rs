@@ -11,6 +11,7 @@ pub mod reconnects;
 pub mod restarts;
 pub mod rtu;
 pub mod silent_units;
+pub mod store_kills;
 mod watch;
 
 use std::fmt::Display;

@@ -12,6 +12,23 @@ async fn kills_lose_nothing_that_was_acknowledged() -> Result<()> {
     Ok(())
 }
 
+/// Not a test of its own: without the variable, which only the test below sets, there is nothing to do.
+#[test]
+fn store_writer_that_is_killed() -> Result<()> {
+    long::store_kills::write_until_killed().map(drop)
+}
+
+#[test]
+fn kills_of_the_store_lose_nothing_that_was_committed() -> Result<()> {
+    let seen = long::store_kills::run(40, || {
+        let mut writer = std::process::Command::new(std::env::current_exe()?);
+        writer.args(["--exact", "store_writer_that_is_killed", "--nocapture"]);
+        Ok(writer)
+    })?;
+    assert!(seen.broken.is_empty(), "{seen:#?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn sequential_updates_arrive_in_order() -> Result<()> {
     let seen = e2e::bench::order::run(500).await?;

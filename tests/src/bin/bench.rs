@@ -57,6 +57,21 @@ enum Line {
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
+    /// What the store writes in a day of 100 x 10 properties at one second.
+    Disk {
+        /// So many percent of the values change each second.
+        #[arg(long, default_value_t = 1)]
+        percent: u8,
+        /// Seconds that pass by the twins' clock.
+        #[arg(long, default_value_t = 24 * 3600)]
+        seconds: i64,
+    },
+    /// Opening a store of 1,000 x 10 after a kill.
+    Recovery {
+        /// Times that it is opened.
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
     /// From `edgetwin set` to the register, with polling at full load.
     Set {
         /// Values that are set.
@@ -75,6 +90,10 @@ async fn main() -> Result<ExitCode> {
         Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
         Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,
         Line::Telegraf { seconds } => serde_json::to_value(bench::telegraf::run(seconds).await?)?,
+        Line::Disk { percent, seconds } => {
+            serde_json::to_value(bench::store::day(percent, seconds)?)?
+        }
+        Line::Recovery { runs } => serde_json::to_value(bench::store::recovery(runs)?)?,
         Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
     };
     #[expect(clippy::print_stdout, reason = "the figures are this program's output")]

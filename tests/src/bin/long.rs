@@ -24,6 +24,12 @@ enum Line {
         #[arg(long, default_value_t = 100)]
         kills: usize,
     },
+    /// Kill -9 of a process that writes into the store: nothing committed is lost, also in the midst of a fold.
+    StoreKills {
+        /// How often it is killed.
+        #[arg(long, default_value_t = 1000)]
+        kills: usize,
+    },
     /// RST, FIN, black hole and half-open connections in turn: always read again, nothing left behind (row 1).
     Reconnects {
         /// How often the device goes away.
@@ -89,8 +95,9 @@ enum Line {
 }
 
 /// Every line, in the order in which `all` runs them.
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
     "kills",
+    "store-kills",
     "restarts",
     "reconnects",
     "full-bus",
@@ -105,6 +112,9 @@ const ALL: [&str; 11] = [
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
+    if long::store_kills::write_until_killed()? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let line = Long::parse().line;
     let lines = match line {
         Line::All => ALL.iter().map(|name| Long::parse_from(["long", name]).line).collect(),
@@ -128,6 +138,10 @@ async fn main() -> Result<ExitCode> {
 async fn run(line: Line) -> Result<Json> {
     Ok(match line {
         Line::Kills { kills } => json!(e2e::crash::kills(kills).await?),
+        Line::StoreKills { kills } => {
+            let writer = || Ok(std::process::Command::new(std::env::current_exe()?));
+            json!(long::store_kills::run(kills, writer)?)
+        }
         Line::Reconnects { cycles } => json!(long::reconnects::run(cycles).await?),
         Line::Rtu { requests } => json!(long::rtu::run(requests).await?),
         Line::OneConnection { cycles } => json!(long::one_connection::run(cycles).await?),

@@ -29,8 +29,9 @@ use crate::store::{Durability, Row};
 
 /// What the disk writes at least.
 const PAGE: u64 = 4096;
-/// Octets of zeros that are written at a time.
-const FILL: usize = 64 * 1024;
+/// Octets of zeros that are written at a time: a page, so that the kernel keeps the file in pages. It counts, and may write,
+/// what it holds in larger pieces as a whole.
+const FILL: usize = 4096;
 /// Octets of a checksum.
 const CRC: usize = 4;
 /// Octets before a frame's records at most: of the longest length, and the checksum.
@@ -120,8 +121,11 @@ impl Journal {
                 }
                 capacity
             }
-            // Without room for it every batch goes to the database.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => length.min(capacity),
+            // Without room for it every batch goes to the database, which needs what little there is.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                file.set_len(length)?;
+                length
+            }
             Err(error) => return Err(error.into()),
         };
         let mut journal = Self {
