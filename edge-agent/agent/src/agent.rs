@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device_twin::store::Object;
-use device_twin::{MemoryStore, Settings, SqliteStore, Store, StoreError};
+use device_twin::{Limits, MemoryStore, Settings, SqliteStore, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -165,7 +165,7 @@ impl Agent {
         }
         let server = DmiServer {
             twins: twins.clone(),
-            catalogue,
+            catalogue: catalogue.clone(),
             mappers: mappers.clone(),
             metrics: metrics.clone(),
             bus: broker.is_some() || external.is_some(),
@@ -179,6 +179,9 @@ impl Agent {
             faults,
             health: health.clone(),
             history: history.clone(),
+            catalogue,
+            // Nobody can set them yet.
+            limits: Limits::default(),
             epoch,
             read_only: config.api.read_only,
             stop: token.clone(),

@@ -41,6 +41,14 @@ impl Catalogue {
         self.read().devices.values().filter(|device| wanted(device)).cloned().collect()
     }
 
+    /// Every model, in the order of their names.
+    pub(crate) fn models(&self) -> Vec<Arc<DeviceModel>> {
+        let models = self.read().models.clone();
+        let mut models: Vec<_> = models.into_iter().collect();
+        models.sort_by(|(a, _), (b, _)| a.cmp(b));
+        models.into_iter().map(|(_, model)| model).collect()
+    }
+
     /// The model of a device.
     pub(crate) fn model_of(&self, device: &Device) -> Option<Arc<DeviceModel>> {
         let id = (device.id.namespace().to_owned(), device.model.clone());

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::feed::{Entry, Feed, Missed};
 
 /// Octets of all changes together.
-const LARGEST: usize = 1536 * 1024;
+pub(crate) const LARGEST: usize = 1536 * 1024;
 /// What a property costs beside its changes.
 const PROPERTY: usize = 96;
 /// Feed entries taken at a time.
@@ -60,6 +60,11 @@ impl History {
     /// Of `depth` changes a property.
     pub(crate) fn new(depth: usize) -> Self {
         Self { depth, kept: Mutex::default() }
+    }
+
+    /// How many changes are kept of a property.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
     }
 
     /// Follows `feed` behind the event `cursor` until `stop`. What the feed overwrites first is missing.
@@ -207,14 +212,26 @@ impl Kept {
     fn forget_oldest(&mut self) {
         let pasts = self.devices.values().flatten().flat_map(|(_, pasts)| pasts);
         let mut ids: Vec<u64> = pasts.map(|past| past.id).collect();
+        if ids.is_empty() {
+            return;
+        }
         let half = ids.len() / 2;
         let (_, newest_to_go, _) = ids.select_nth_unstable(half);
         let last = *newest_to_go;
-        for (_, pasts) in self.devices.values_mut().flatten() {
-            let kept = pasts.partition_point(|past| past.id <= last);
-            self.octets -= pasts.drain(..kept).map(|past| past.octets as usize).sum::<usize>();
-            pasts.shrink_to_fit();
-        }
+        let octets = &mut self.octets;
+        self.devices.retain(|_, properties| {
+            properties.retain_mut(|(_, pasts)| {
+                let gone = pasts.partition_point(|past| past.id <= last);
+                *octets -= pasts.drain(..gone).map(|past| past.octets as usize).sum::<usize>();
+                pasts.shrink_to_fit();
+                // One without a change would cost what its changes could.
+                if pasts.is_empty() {
+                    *octets -= PROPERTY;
+                }
+                !pasts.is_empty()
+            });
+            !properties.is_empty()
+        });
     }
 }
 
@@ -262,6 +279,24 @@ mod tests {
         let newest = history.of(&device("busy"), None, 2);
         assert_eq!(newest[0].1.iter().map(|past| past.id).collect::<Vec<_>>(), [8, 9]);
         assert!(history.of(&device("busy"), Some("colour"), 2).is_empty());
+    }
+
+    #[test]
+    fn more_properties_than_there_is_room_for_share_it() {
+        let history = History::new(64);
+        let mut kept = history.kept();
+        let properties: Vec<_> = (0..100).map(|n| property(&format!("p{n}"))).collect();
+        for id in 0..40_000 {
+            let device = device(&format!("d{}", id / 100));
+            let name = &properties[usize::try_from(id % 100).unwrap()];
+            kept.push(&device, name, past(id, Value::Int(1)), 64);
+            if kept.octets > LARGEST {
+                kept.forget_oldest();
+            }
+            assert!(kept.octets <= LARGEST);
+        }
+        assert!(kept.devices.len() > 30, "{} devices are left", kept.devices.len());
+        assert!(!kept.devices.contains_key(&device("d0")));
     }
 
     #[test]

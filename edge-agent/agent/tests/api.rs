@@ -272,3 +272,14 @@ async fn a_device_has_a_history_of_its_latest_changes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_limits_are_told() {
+    let world = World::with(&[]).await;
+    let (status, body) = world.request(Method::GET, "/v1/limits", "").await;
+    let limits: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, 200);
+    let octets = (&limits["bodyOctets"], &limits["valueOctets"], &limits["twinOctets"]);
+    assert_eq!(octets, (&json!(1 << 20), &json!(64 << 10), &json!(256 << 10)), "{limits}");
+    assert_eq!((&limits["properties"], &limits["historyChanges"]), (&json!(512), &json!(64)));
+}

@@ -159,7 +159,7 @@ async fn run(line: Line) -> Result<Json> {
         Line::Memory { rounds } => json!(long::memory::run(rounds).await?),
         Line::Flapping { seconds } => json!(long::flapping::run(seconds).await?),
         Line::ApiFuzz { seconds } => {
-            json!(e2e::api_fuzz::run(Duration::from_secs(seconds)).await?)
+            json!(e2e::api_peers::fuzz(Duration::from_secs(seconds)).await?)
         }
         Line::All => anyhow::bail!("\"all\" is no line of its own"),
     })

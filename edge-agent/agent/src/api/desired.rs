@@ -22,9 +22,9 @@ use crate::feed::Origin;
 use crate::twins::now;
 
 /// Longest time that `expiresIn` may say.
-const LONGEST_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const LONGEST_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest time that a request may wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Write desired values of a device
 ///

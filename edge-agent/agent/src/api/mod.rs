@@ -3,6 +3,8 @@
 mod convert;
 mod desired;
 mod events;
+mod kubernetes;
+mod limits;
 mod listen;
 #[cfg(test)]
 mod openapi;
@@ -27,10 +29,11 @@ use axum::routing::{get, patch};
 use axum::serve::Listener;
 use axum::{Json, Router};
 use device_model::DeviceId;
-use device_twin::Twin;
+use device_twin::{Limits, Twin};
 use serde::{Serialize, Serializer};
 use tokio_util::sync::CancellationToken;
 
+use crate::catalogue::Catalogue;
 use crate::health::Health;
 use crate::history::History;
 use crate::manifests::Faults;
@@ -55,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) faults: Arc<Faults>,
     pub(crate) health: Arc<Health>,
     pub(crate) history: Arc<History>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) limits: Limits,
     pub(crate) epoch: u64,
     /// Whether nothing can be written.
     pub(crate) read_only: bool,
@@ -105,10 +110,12 @@ fn routes(context: Context) -> Router {
         .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
         .route("/v1/devices/{namespace}/{name}/history", get(past::history))
         .route("/v1/events", get(events::stream))
+        .route("/v1/limits", get(limits::limits))
         .route("/v1/openapi.json", get(document))
         .route("/healthz", get(status::alive))
         .route("/readyz", get(status::ready))
         .route("/metrics", get(status::metrics))
+        .merge(kubernetes::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(request::BODY_LIMIT))

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{desired, events, past, status};
+use super::{desired, events, limits, past, status};
 
 /// What everybody must know before the first request.
 const ABOUT: &str = "\
@@ -23,6 +23,7 @@ configuration says so. Every error has the same form. A query parameter or a key
         desired::write,
         past::history,
         events::stream,
+        limits::limits,
         status::alive,
         status::ready,
         status::metrics,

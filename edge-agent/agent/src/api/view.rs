@@ -198,6 +198,32 @@ pub struct ReportedView {
     pub version: u64,
 }
 
+/// Answer of `GET /v1/limits`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitsView {
+    /// Octets of a request's body.
+    pub body_octets: usize,
+    /// Octets of one value.
+    pub value_octets: usize,
+    /// Properties of one device.
+    pub properties: usize,
+    /// Octets of all values of one device.
+    pub twin_octets: usize,
+    /// The largest version and revision.
+    pub version: u64,
+    /// The longest `wait`.
+    pub wait_seconds: u64,
+    /// The longest `expiresIn`.
+    pub expiry_seconds: u64,
+    /// Changes that are kept of each property.
+    pub history_changes: usize,
+    /// Octets of all that is kept of changes.
+    pub history_octets: usize,
+    /// Whether nothing can be written.
+    pub read_only: bool,
+}
+
 /// Answer of `GET /v1/devices/{namespace}/{name}/history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryView {
