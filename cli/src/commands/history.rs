@@ -26,7 +26,7 @@ pub(crate) struct HistoryArgs {
     /// This property alone
     property: Option<String>,
     /// So many changes of each property, the newest
-    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
     #[command(flatten)]
     connect: ConnectArgs,

@@ -255,6 +255,7 @@ async fn a_device_has_a_history_of_its_latest_changes() {
     for (query, code, field) in [
         ("?property=colour", 404, "property"),
         ("?limit=0", 400, "limit"),
+        ("?limit=10001", 400, "limit"),
         ("?limit=many", 400, "limit"),
         ("?last=1", 400, "last"),
     ] {

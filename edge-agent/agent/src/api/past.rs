@@ -8,6 +8,9 @@ use super::view::{ErrorView, HistoryView, PastView, PropertyHistory};
 use super::{Context, convert, unknown};
 use crate::history::Past;
 
+/// Largest `limit`.
+const MOST: usize = 10_000;
+
 /// The latest changes of a device's properties
 ///
 /// From memory: they begin anew with the agent, and the oldest go where there are too many. A change that nobody could
@@ -20,7 +23,7 @@ use crate::history::Past;
         ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
         ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
         ("property" = Option<String>, Query, description = "This property alone", example = "speed"),
-        ("limit" = Option<u32>, Query, description = "So many changes of each property, the newest", minimum = 1),
+        ("limit" = Option<u32>, Query, description = "So many changes of each property, the newest", minimum = 1, maximum = 10000),
     ),
     responses(
         (status = 200, description = "The properties that changed", body = HistoryView),
@@ -33,9 +36,8 @@ pub(super) async fn history(
     parameters: Parameters,
 ) -> Result<Json<HistoryView>, ErrorView> {
     let parameters = parameters.only(&["property", "limit"])?;
-    let count = |text: &str| text.parse::<u32>().ok().filter(|count| *count > 0);
-    let limit = parameters.get("limit", count, "write how many, 1 or more")?;
-    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let count = |text: &str| text.parse::<usize>().ok().filter(|count| (1..=MOST).contains(count));
+    let limit = parameters.get("limit", count, "write how many, from 1 to 10000")?.unwrap_or(MOST);
     let property = parameters.get("property", |name| Some(name.to_owned()), "")?;
     let twin = context.twins.twin(&id).await?.ok_or_else(|| unknown(&id))?;
     if let Some(name) = property.as_deref().filter(|name| twin.property(name).is_none()) {

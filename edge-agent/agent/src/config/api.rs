@@ -20,7 +20,7 @@ pub struct Api {
     /// Whether nothing can be written, over any way. Default false.
     pub read_only: bool,
     /// Changes that are kept of each property, in memory, as far as 1.5 MiB for all of them hold them. Default 64;
-    /// 0: none.
+    /// 0: none; at most 10000.
     pub history: usize,
 }
 
@@ -50,6 +50,9 @@ impl Default for Api {
 impl Api {
     /// Whoever can connect over TCP needs a token, and nobody beyond this machine sees one in the clear.
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.history > 10_000 {
+            return Err(format!("api.history = {}: too large; write 10000 or less", self.history));
+        }
         let Some(listen) = self.listen else {
             let unused = [("tokenFile", self.token_file.is_some()), ("tls", self.tls.is_some())];
             return match unused.iter().find(|(_, given)| *given) {
