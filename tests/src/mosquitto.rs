@@ -36,9 +36,17 @@ impl Subscriber {
     /// # Errors
     /// The program is not installed, or the broker does not accept the subscription.
     pub async fn start(broker: SocketAddr, topics: &[&str]) -> Result<Self> {
+        Self::start_with(broker, &["-q", "1"], topics).await
+    }
+
+    /// The same with other options of the program than QoS 1.
+    ///
+    /// # Errors
+    /// As for [`Subscriber::start`].
+    pub async fn start_with(broker: SocketAddr, options: &[&str], topics: &[&str]) -> Result<Self> {
         // It tells with -d when the subscription is there, but into a pipe only when its buffer is full.
         let mut command = Command::new("stdbuf");
-        command.args(["-oL", "mosquitto_sub", "-d", "-q", "1"]).args(address(broker));
+        command.args(["-oL", "mosquitto_sub", "-d"]).args(address(broker)).args(options);
         command.args(["-F", &format!("{MESSAGE}%t\t%p")]);
         for topic in topics {
             command.args(["-t", topic]);
@@ -145,8 +153,16 @@ impl Broker {
 /// # Errors
 /// The program is not installed, or the broker does not take the message.
 pub async fn publish(broker: SocketAddr, topic: &str, payload: &str) -> Result<()> {
+    publish_with(broker, &["-q", "1", "-m", payload], topic).await
+}
+
+/// Runs `mosquitto_pub` with these options, what to publish among them, to its end.
+///
+/// # Errors
+/// As for [`publish`].
+pub async fn publish_with(broker: SocketAddr, options: &[&str], topic: &str) -> Result<()> {
     let mut command = Command::new("mosquitto_pub");
-    command.args(address(broker)).args(["-q", "1", "-t", topic, "-m", payload]).kill_on_drop(true);
+    command.args(address(broker)).args(options).args(["-t", topic]).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await?;
     let output = output.context("mosquitto_pub; install mosquitto-clients")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
