@@ -7,8 +7,9 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 use super::ProgramError;
 use crate::config::{Log, LogFormat};
 
-/// The lines of the MQTT libraries, one for each try or packet, are for those who ask for them.
-const QUIET: &str = "mqtt5=warn,mqtt5::broker::client_handler=error,rumqttc=off,rumqttc_core=off";
+/// The lines of the MQTT libraries, one for each try, packet or message that a slow subscriber loses, are for those who
+/// ask for them.
+const QUIET: &str = "mqtt5=warn,mqtt5::broker::client_handler=error,mqtt5::broker::storage=error,rumqttc=off,rumqttc_core=off";
 
 /// Changes the level of the log.
 #[derive(Debug)]

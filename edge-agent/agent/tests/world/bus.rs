@@ -19,11 +19,16 @@ pub(crate) struct Bus {
 impl Bus {
     /// Connected, and subscribed to everything below `$hw/events`.
     pub(crate) async fn join(address: SocketAddr, name: &str) -> Self {
+        Self::listen(address, name, "$hw/events/#").await
+    }
+
+    /// Connected, and subscribed to this.
+    pub(crate) async fn listen(address: SocketAddr, name: &str, filter: &str) -> Self {
         let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
         options.set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(1024 * 1024, 1024 * 1024);
         let (client, mut events) = AsyncClient::new(options, 64);
-        client.subscribe("$hw/events/#", QoS::AtLeastOnce).await.unwrap();
+        client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
         let (tell, messages) = mpsc::channel(16 * 1024);
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let mut ready = Some(ready);
@@ -50,7 +55,11 @@ impl Bus {
     }
 
     pub(crate) async fn publish(&self, topic: &str, payload: &str) {
-        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
+        self.publish_at(QoS::AtLeastOnce, topic, payload).await;
+    }
+
+    pub(crate) async fn publish_at(&self, quality: QoS, topic: &str, payload: &str) {
+        self.client.publish(topic, quality, false, payload).await.unwrap();
     }
 
     pub(crate) async fn publish_retained(&self, topic: &str, payload: &str) {
