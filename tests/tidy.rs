@@ -21,7 +21,15 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("edge-agent", &["device-model", "device-twin", "dmi"], &["tokio-modbus", "tokio-serial"]),
     (
         "edgetwin",
-        &["device-model", "dmi", "mapper-sdk", "mapper-modbus", "sim-modbus", "edge-agent"],
+        &[
+            "device-model",
+            "dmi",
+            "mapper-sdk",
+            "mapper-modbus",
+            "sim-modbus",
+            "device-twin",
+            "edge-agent",
+        ],
         &["rusqlite", "mqtt5"],
     ),
 ];

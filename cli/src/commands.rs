@@ -11,6 +11,7 @@ mod run;
 mod set;
 mod simulate;
 mod status;
+mod store;
 mod top;
 mod version;
 mod watch;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Status(status::StatusArgs),
     #[command(subcommand)]
+    Store(store::StoreCommand),
+    #[command(subcommand)]
     Mapper(mapper::MapperCommand),
     #[command(subcommand)]
     Simulate(simulate::SimulateCommand),
@@ -75,6 +78,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Top(args) => on_one_core(top::run(args)),
         Command::History(args) => on_one_core(history::run(args)),
         Command::Status(args) => on_one_core(status::run(args)),
+        Command::Store(command) => store::run(&command),
         Command::Mapper(command) => on_all_cores(mapper::run(command)),
         Command::Simulate(command) => on_all_cores(simulate::run(command)),
         Command::Modbus(command) => modbus::run(&command),

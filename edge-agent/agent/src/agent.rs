@@ -40,8 +40,6 @@ const END: Duration = Duration::from_millis(1900);
 
 /// The thread that owns the twins.
 const TWINS: &str = "twins";
-/// The twins, in the store's directory.
-const STORE_FILE: &str = "twins.db";
 
 /// Where a bound agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -327,7 +325,7 @@ fn open_core(config: &config::Store, settings: &Settings) -> Result<Opened, Erro
         Err(Error::Store(StoreError::Damaged { place, reason })) => (place, reason),
         other => return other,
     };
-    let database = config.dir.join(STORE_FILE);
+    let database = config.dir.join(SqliteStore::FILE);
     let aside = SqliteStore::set_aside(&database, &place, now())
         .map_err(|error| Error::place("place for the damaged store beside", &database, error))?;
     error!(place, reason, aside = %aside.display(), "the store is damaged; it is set aside, and this one is empty");
@@ -341,7 +339,7 @@ fn open_store(config: &config::Store) -> Result<Box<dyn Store + Send>, Error> {
     }
     let dir = &config.dir;
     std::fs::create_dir_all(dir).map_err(|error| Error::place("store directory", dir, error))?;
-    Ok(Box::new(SqliteStore::open(&dir.join(STORE_FILE))?))
+    Ok(Box::new(SqliteStore::open(&dir.join(SqliteStore::FILE))?))
 }
 
 /// The tasks of the agent. One that ends before it is told to is a fault.

@@ -4,15 +4,22 @@
 //! as one transaction. Besides the twins it keeps what the uplink has confirmed, and whole objects (Kubernetes
 //! resources) so that a node can start without its cloud.
 
+mod content;
+mod document;
+mod edgecore;
 mod memory;
 mod sqlite;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use device_model::{DataType, DeviceId, Generation, PropertyName, Timestamp};
 
+pub use content::Content;
+pub use document::{Document, DocumentError};
+pub use edgecore::{Left, Taken, take_edgecore};
 pub use memory::MemoryStore;
-pub use sqlite::SqliteStore;
+pub use sqlite::{Inspected, JournalExtent, SqliteStore};
 
 use crate::{Condition, Reported, TwinProperty, Uid};
 
@@ -408,4 +415,20 @@ pub enum StoreError {
         /// What was said.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// The same of the file that a copy was made of.
+    fn of_original(mut self, copies: &Path, originals: &Path) -> Self {
+        let (Self::Full { place }
+        | Self::InUse { place }
+        | Self::Access { place, .. }
+        | Self::Damaged { place, .. }
+        | Self::TooNew { place, .. }
+        | Self::Failed { place, .. }) = &mut self;
+        if let Ok(name) = Path::new(place.as_str()).strip_prefix(copies) {
+            *place = originals.join(name).display().to_string();
+        }
+        self
+    }
 }

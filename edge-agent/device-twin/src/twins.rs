@@ -9,10 +9,10 @@ use std::time::Duration;
 use device_model::{DeviceId, Timestamp};
 
 use crate::batch::{Batch, Key};
-use crate::draft::{LAST_VERSION, Moment};
+use crate::draft::Moment;
 use crate::load::{self, Loaded, Rows, Tombstones};
 use crate::repeats::Repeats;
-use crate::store::{Confirmed, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
+use crate::store::{Confirmed, Content, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
 use crate::{Answer, Change, Command, Counters, Outcome, Owner, Rejected, Settings, Twin, Uid};
 
 /// All twins of a node over a store. It has one owner, and no lock.
@@ -51,8 +51,7 @@ impl<S: Store> Twins<S> {
         }
         let mut epoch = stored.epoch;
         if epoch == 0 {
-            // Later stores of this node get higher numbers, as long as its clock is not set back.
-            epoch = u64::try_from(now.as_millis()).unwrap_or(1).clamp(1, LAST_VERSION);
+            epoch = Content::epoch_at(now);
             store.set_epoch(epoch)?;
         }
         let rows = Rows {

@@ -66,6 +66,10 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // The form of what lies outside of a calendar's years.
+        if let Some(Ok(millis)) = text.strip_suffix("ms").map(str::parse) {
+            return Ok(Self(millis));
+        }
         let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
         Ok(Self(time.as_millisecond()))
     }

@@ -12,8 +12,10 @@
 
 mod aside;
 mod convert;
+mod inspect;
 mod journal;
 mod read;
+mod replace;
 mod schema;
 mod write;
 
@@ -27,6 +29,9 @@ use device_model::{DeviceId, PropertyName};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use self::convert::{int, property_name, version};
+pub use self::inspect::Inspected;
+pub(super) use self::inspect::copy;
+pub use self::journal::JournalExtent;
 use self::journal::{Journal, Unread};
 use super::{Confirmed, Durability, Object, ObjectKey, Row, Store, StoreError, Stored};
 use crate::Uid;
@@ -52,7 +57,7 @@ pub struct SqliteStore {
 
 /// What went wrong within; [`SqliteStore::explain`] says what to do about it.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
     Sqlite(rusqlite::Error),
     Io(io::Error),
     Damaged(String),
@@ -183,7 +188,7 @@ fn connect(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-fn explain(place: &str, failure: Failure) -> StoreError {
+pub(super) fn explain(place: &str, failure: Failure) -> StoreError {
     let place = place.to_owned();
     match failure {
         Failure::TooNew { found, known } => StoreError::TooNew { place, found, known },

@@ -1,4 +1,5 @@
-//! A damaged store is moved aside and not deleted: somebody may want to look at it, or get something out of it.
+//! A damaged store, and one that another takes the place of, is moved aside and not deleted: somebody may want to look
+//! at it, or get something out of it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,9 +9,10 @@ use device_model::Timestamp;
 
 use super::SqliteStore;
 
-/// So many damaged stores are kept; the disk of a gateway is small.
+/// So many of each sort are kept; the disk of a gateway is small.
 const KEPT: usize = 3;
-const MARK: &str = ".damaged-";
+const DAMAGED: &str = ".damaged-";
+const REPLACED: &str = ".replaced-";
 
 impl SqliteStore {
     /// The journal beside a database.
@@ -27,26 +29,37 @@ impl SqliteStore {
     pub fn set_aside(database: &Path, place: &str, now: Timestamp) -> io::Result<PathBuf> {
         let journal = Self::journal_of(database);
         let damaged = if journal.as_os_str() == place { &journal } else { database };
-        for old in older(damaged)? {
-            remove(&old)?;
-            // Of the same moment, where they are there.
-            let name = old.as_os_str().to_string_lossy();
-            remove(&PathBuf::from(format!("{name}-wal")))?;
-            if let Some((_, time)) = name.rsplit_once(MARK) {
-                remove(&marked(&journal, time, ""))?;
-            }
-        }
-        let time: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
-        if damaged == database {
-            // SQLite looks for the WAL of a file under that file's name.
-            let wal = PathBuf::from(suffixed(database, "-wal"));
-            rename(&wal, &marked(database, &time, "-wal"))?;
-            rename(&journal, &marked(&journal, &time, ""))?;
-        }
-        let aside = marked(damaged, &time, "");
-        fs::rename(damaged, &aside)?;
-        Ok(aside)
+        move_aside(database, damaged, DAMAGED, now)
     }
+
+    /// Moves a sound store aside, with its WAL and journal, for another one to take its place; where it is now. Of
+    /// earlier ones the newest stay, three with this one.
+    pub(super) fn put_by(database: &Path, now: Timestamp) -> io::Result<PathBuf> {
+        move_aside(database, database, REPLACED, now)
+    }
+}
+
+fn move_aside(database: &Path, moved: &Path, mark: &str, now: Timestamp) -> io::Result<PathBuf> {
+    let journal = SqliteStore::journal_of(database);
+    for old in older(moved, mark)? {
+        remove(&old)?;
+        // Of the same moment, where they are there.
+        let name = old.as_os_str().to_string_lossy();
+        remove(&PathBuf::from(format!("{name}-wal")))?;
+        if let Some((_, time)) = name.rsplit_once(mark) {
+            remove(&marked(&journal, mark, time, ""))?;
+        }
+    }
+    let time: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
+    if moved == database {
+        // SQLite looks for the WAL of a file under that file's name.
+        let wal = PathBuf::from(suffixed(database, "-wal"));
+        rename(&wal, &marked(database, mark, &time, "-wal"))?;
+        rename(&journal, &marked(&journal, mark, &time, ""))?;
+    }
+    let aside = marked(moved, mark, &time, "");
+    fs::rename(moved, &aside)?;
+    Ok(aside)
 }
 
 fn suffixed(path: &Path, suffix: &str) -> OsString {
@@ -55,16 +68,16 @@ fn suffixed(path: &Path, suffix: &str) -> OsString {
     name
 }
 
-fn marked(path: &Path, time: &str, suffix: &str) -> PathBuf {
-    suffixed(path, &format!("{MARK}{time}{suffix}")).into()
+fn marked(path: &Path, mark: &str, time: &str, suffix: &str) -> PathBuf {
+    suffixed(path, &format!("{mark}{time}{suffix}")).into()
 }
 
 /// Those that go, so that there is room for one more.
-fn older(damaged: &Path) -> io::Result<Vec<PathBuf>> {
-    let (Some(directory), Some(name)) = (damaged.parent(), damaged.file_name()) else {
+fn older(moved: &Path, mark: &str) -> io::Result<Vec<PathBuf>> {
+    let (Some(directory), Some(name)) = (moved.parent(), moved.file_name()) else {
         return Ok(Vec::new());
     };
-    let prefix = format!("{}{MARK}", name.to_string_lossy());
+    let prefix = format!("{}{mark}", name.to_string_lossy());
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -37,6 +37,19 @@ const CRC: usize = 4;
 /// Octets before a frame's records at most: of the longest length, and the checksum.
 const HEAD: usize = 10 + CRC;
 
+/// How much of a journal counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalExtent {
+    /// Frames that count, up to the first that does not check.
+    pub frames: u64,
+    /// Octets from the file's beginning to their end.
+    pub octets: u64,
+    /// Octets that fit.
+    pub length: u64,
+    /// The random number in the database that tells them from those of other rounds.
+    pub generation: u64,
+}
+
 /// The newest record of each row that the database does not have, and where the next frame goes.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -66,12 +79,13 @@ struct Tail {
     chain: u32,
     /// The last frame's time.
     base: Timestamp,
+    frames: u64,
 }
 
 impl Tail {
     fn first(generation: u64) -> Self {
         let chain = crc32fast::hash(&generation.to_le_bytes());
-        Self { end: 0, chain, base: Timestamp::from_millis(0) }
+        Self { end: 0, chain, base: Timestamp::from_millis(0), frames: 0 }
     }
 
     fn page(self) -> u64 {
@@ -149,6 +163,12 @@ impl Journal {
         Ok(journal)
     }
 
+    /// How much it holds that counts.
+    pub(super) fn extent(&self) -> JournalExtent {
+        let Tail { end, frames, .. } = self.tail;
+        JournalExtent { frames, octets: end, length: self.capacity, generation: self.generation }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.newest.is_empty()
     }
@@ -207,7 +227,7 @@ impl Journal {
             let at = from + u64::try_from(at - start).unwrap_or(u64::MAX);
             self.newest.insert(row, Place { pv, at });
         }
-        self.tail = Tail { end: from + length, chain, base };
+        self.tail = Tail { end: from + length, chain, base, frames: self.tail.frames + 1 };
         match durability {
             Durability::Written => self.unsynced = true,
             Durability::Synced => self.synced(),
@@ -310,7 +330,7 @@ impl Journal {
                 take(at, record).map_err(Unread::Taker)?;
             }
             let end = start + u64::try_from(payload.len()).unwrap_or(u64::MAX);
-            tail = Tail { end, chain, base };
+            tail = Tail { end, chain, base, frames: tail.frames + 1 };
         }
         Ok(tail)
     }
