@@ -24,11 +24,25 @@ pub async fn get(socket: &Path, path: &str) -> Result<(u16, Bytes)> {
 /// # Errors
 /// Nobody answers.
 pub async fn patch(socket: &Path, path: &str, body: &serde_json::Value) -> Result<(u16, Bytes)> {
-    let request = Request::patch(path)
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .body(Full::from(body.to_string()))?;
-    send(socket, request).await
+    patch_with(socket, path, body, &[]).await
+}
+
+/// The same with further headers.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn patch_with(
+    socket: &Path,
+    path: &str,
+    body: &serde_json::Value,
+    headers: &[(&str, &str)],
+) -> Result<(u16, Bytes)> {
+    let mut request =
+        Request::patch(path).header("host", "localhost").header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(socket, request.body(Full::from(body.to_string()))?).await
 }
 
 /// Every device with its twin, as the local API tells them.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
-use edge_agent::config::{MqttMode, Span};
+use edge_agent::config::{LogFormat, MqttMode, Span};
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
@@ -177,6 +177,8 @@ impl World {
             // A program cannot tell which port it took.
             config.mqtt.listen = free_port()?;
             self.mqtt = Some(config.mqtt.listen);
+            config.log.format = LogFormat::Json;
+            config.log.level = "info,edge_agent=debug".into();
             let file = dir.join("agent.yaml");
             std::fs::write(&file, serde_json::to_string(&config)?)?;
             let mut agent = Command::new(program("edge-agent")?);
@@ -263,6 +265,15 @@ impl World {
     /// It does not run as a program.
     pub fn mapper_program(&self) -> Result<&Process> {
         self.mapper.as_ref().and_then(Running::process).context("the mapper is no program")
+    }
+
+    /// Lines that the agent has logged since it last started as a program: a JSON object each.
+    ///
+    /// # Errors
+    /// It has no log.
+    pub fn agent_log(&self) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(self.folder.path().join("agent.log"))?;
+        Ok(text.lines().map(Into::into).collect())
     }
 
     /// Lines that the mapper has logged since it last started as a program.
@@ -440,7 +451,7 @@ impl World {
 }
 
 /// Of a machine, in the local API.
-fn device_path(name: &str) -> String {
+pub fn device_path(name: &str) -> String {
     format!("/v1/devices/test/{name}")
 }
 

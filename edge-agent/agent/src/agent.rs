@@ -227,6 +227,7 @@ impl Agent {
             parts.spawn("external broker", external.run(inbox, token.clone()));
             parts.spawn("external event bus", outbox);
         }
+        parts.spawn("traces", mappers.traces.clone().follow(token.clone()));
         parts.spawn("configuration", follow(live, twins.clone(), mappers.clone(), token.clone()));
         parts.spawn("clock", tick(twins, token));
         let outside = config.mqtt.mode.has_external().then(|| config.mqtt.external.url.clone());

@@ -96,7 +96,7 @@ impl DmiServer {
                 .filter(|twin| pending.devices.binary_search(&twin.device().id).is_ok());
             for twin in mine {
                 let device = twin.device();
-                match message(twin, peer) {
+                match message(twin, peer, &self.mappers.traces) {
                     Ok(message) => answer.device_list.push(message),
                     Err(problem) => {
                         warn!(device = %device.id, %problem, "device cannot be given to its mapper");

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use device_model::{DataType, Device, DeviceId, DeviceState, Timestamp};
 use device_twin::{Change, ChangeKind, PropertyChange, Refused, Rejected, Twin};
+use dmi::trace::TraceId;
 use tokio::sync::watch;
 
 use crate::api::view::EventKind;
@@ -20,6 +21,11 @@ const RING: usize = 4096;
 pub(crate) enum Origin {
     /// Nobody's on the bus.
     Unasked,
+    /// Nobody's on the bus; the change has a number of its own in the logs of whoever asked.
+    Wish {
+        /// The number, where one was given.
+        trace: Option<TraceId>,
+    },
     /// Values that came in, over MQTT or DMI.
     Update {
         /// The client's own number of it; empty over DMI.
@@ -42,6 +48,13 @@ pub(crate) enum Origin {
         /// The client's own number of it.
         event_id: String,
     },
+}
+
+impl Origin {
+    /// Whether somebody on the bus waits for an answer.
+    pub(crate) fn is_asked(&self) -> bool {
+        !matches!(self, Self::Unasked | Self::Wish { .. })
+    }
 }
 
 /// What an update said about one property.

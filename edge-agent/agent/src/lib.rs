@@ -31,6 +31,7 @@ mod metrics;
 mod refuse;
 mod reload;
 mod socket;
+mod traces;
 mod twins;
 
 pub use agent::{Addresses, Agent};

@@ -33,6 +33,7 @@ use crate::feed::Origin;
 use crate::health::Health;
 use crate::leases::{Denied, Leases, MapperName};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 use crate::twins::{Twins, Unavailable};
 
 use dirty::Dirty;
@@ -75,6 +76,7 @@ pub(crate) struct Mappers {
     twins: Twins,
     catalogue: Arc<Catalogue>,
     metrics: Arc<Metrics>,
+    pub(crate) traces: Arc<Traces>,
     timeout: Duration,
     started: mpsc::Sender<Start>,
     ended: mpsc::Sender<End>,
@@ -156,8 +158,10 @@ impl Mappers {
         let (ended, ends) = mpsc::channel(REGISTRATIONS);
         let registry = Registry { leases: Leases::new(ttl), mappers: HashMap::new(), count: 0 };
         let registry = Mutex::new(registry);
-        let mappers =
-            Arc::new(Self { registry, twins, catalogue, metrics, timeout, started, ended });
+        let feed = twins.feed().clone();
+        let traces = Arc::new(Traces::new(feed.clone(), feed.newest(), metrics.clone()));
+        let mappers = Self { registry, twins, catalogue, metrics, traces, timeout, started, ended };
+        let mappers = Arc::new(mappers);
         let former = Former::read(objects, devices);
         (mappers.clone(), Reconciler::new(mappers, starts, ends, former))
     }

@@ -1,11 +1,15 @@
 //! What the agent counts, and Prometheus' text form of it.
 
+mod histogram;
+
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use device_twin::Counters;
 
 use crate::eventbus::Refused;
+use crate::twins::StoreHealth;
+pub(crate) use histogram::Histogram;
 
 /// Counters since the start of the agent.
 #[derive(Debug, Default)]
@@ -32,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) bus_lost: AtomicU64,
     /// Messages that the external broker has not taken yet.
     pub(crate) bus_waiting: AtomicU64,
+    /// From the acceptance of a desired value to its final acknowledgement.
+    pub(crate) settled: Histogram,
 }
 
 /// A number that goes up and down.
@@ -44,7 +50,7 @@ pub(crate) struct Gauge {
 impl Metrics {
     /// Everything in Prometheus' text form: what is counted here, what the rules of the twins counted, what the
     /// store did not take, and `gauges`.
-    pub(crate) fn render(&self, rules: &Counters, store: u64, gauges: &[Gauge]) -> String {
+    pub(crate) fn render(&self, rules: &Counters, store: &StoreHealth, gauges: &[Gauge]) -> String {
         let own = [
             ("dmi_calls", "DMI calls served", &self.dmi_calls),
             ("dmi_values", "property values reported and committed", &self.dmi_values),
@@ -87,12 +93,20 @@ impl Metrics {
         }
         let help = "parts of reports that were dropped: older than what is known, or of another generation";
         page.counter("twin_dropped", help, &dropped);
-        page.counter("store_failures", "requests that the store did not take", &[("", store)]);
+        page.counter(
+            "store_failures",
+            "requests that the store did not take",
+            &[("", store.failures())],
+        );
         let help = "messages of apps that the event bus refused";
         page.counter("bus_refused", help, &self.bus_refused.counts());
         let waiting = self.bus_waiting.load(Ordering::Relaxed);
         let help = "messages that the external broker has not taken yet";
         page.family("bus_waiting", help, "gauge", &[("", waiting)]);
+        let help = "from the acceptance of a desired value to its final acknowledgement";
+        self.settled.render("desired_settle_seconds", help, &mut page.0);
+        let help = "transactions of the store";
+        store.commits.render("store_commit_seconds", help, &mut page.0);
         for gauge in gauges {
             page.family(gauge.name, gauge.help, "gauge", &[("", gauge.value)]);
         }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::panicked;
 use crate::feed::{Entry, Feed, Origin};
 use crate::health::Health;
-use store_health::StoreHealth;
+pub(crate) use store_health::StoreHealth;
 
 pub(crate) type Core = device_twin::Twins<Box<dyn Store + Send>>;
 /// One answer for each command, unless all of them came to nothing.
@@ -51,6 +51,8 @@ pub(crate) struct Counts {
     pub(crate) refused: usize,
     /// Desired values without a final acknowledgement.
     pub(crate) unsettled: usize,
+    /// When the reported value was refreshed that waits the longest for another.
+    pub(crate) oldest_reading: Option<Timestamp>,
     /// What the rules did, dropped and refused since the start.
     pub(crate) rules: Counters,
 }
@@ -203,6 +205,11 @@ impl Twins {
         answer.await.map_err(|_| Unavailable::Stopped)?
     }
 
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Asks for time to pass; does nothing while the queue is full, since it will be asked again.
     pub(crate) fn tick(&self) {
         let commands = vec![Command::Tick];
@@ -269,12 +276,17 @@ impl Twins {
             let online = core.iter().filter(|twin| twin.state() == DeviceState::Online).count();
             let open =
                 |twin: &Twin| twin.properties().filter(|(_, state)| !state.settled()).count();
+            let oldest = |twin: &Twin| {
+                let readings = twin.properties().filter_map(|(_, state)| state.reported.as_ref());
+                readings.map(|reported| reported.received_at).min()
+            };
             let refused = |twin: &&Twin| twin.condition().problem.is_some();
             Counts {
                 devices: core.iter().len(),
                 online,
                 refused: core.iter().filter(refused).count(),
                 unsettled: core.iter().map(open).sum(),
+                oldest_reading: core.iter().filter_map(oldest).min(),
                 rules: core.counters(),
             }
         })

@@ -132,6 +132,7 @@ pub mod convert;
 pub mod headers;
 pub mod refusal;
 pub mod serve;
+pub mod trace;
 
 /// Messages, clients and server traits as generated from `proto/dmi.proto`.
 ///

@@ -164,6 +164,7 @@ fn described(device: &Device) -> Result<proto::Device, Status> {
             generation: words.generation?,
             set_at: words.set_at.unwrap_or_default(),
             ack: words.ack,
+            trace: words.trace,
         })
     };
     device_to_proto(device, desired, Peer::Edgetwin)

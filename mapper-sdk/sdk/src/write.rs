@@ -20,6 +20,7 @@ use std::time::Duration;
 use device_model::{Ack, AckCode, Desire, Generation, PropertyOptions, Timestamp, Value};
 
 use dmi::convert::DesiredWords;
+use dmi::trace::TraceId;
 
 use crate::driver::{PropertyFault, ReadResult};
 
@@ -34,6 +35,8 @@ pub(crate) struct Wanted {
     /// Tells two desires of a peer apart that numbers none.
     pub(crate) set_at: Option<Timestamp>,
     pub(crate) known: Known,
+    /// Which change it is, for logs.
+    pub(crate) trace: Option<TraceId>,
 }
 
 /// What was known about a desired value before it came to this process.
@@ -58,28 +61,30 @@ impl Wanted {
     /// Reads the desired value that the agent sent. Where the agent gives no version, a new value or a new time is
     /// a new generation, numbered here; `before` is what this mapper held until now.
     pub(crate) fn read(desire: &Desire, before: Option<&Self>, origin: Origin) -> Self {
-        let DesiredWords { generation, set_at, ack, .. } = DesiredWords::read(&desire.metadata);
+        let DesiredWords { generation, set_at, ack, trace, .. } =
+            DesiredWords::read(&desire.metadata);
         let value = desire.value.clone();
         if let Some(generation) = generation {
             let known = match ack {
                 Some((acked, code)) if acked == generation => Known::Acked(code),
                 _ => Known::New,
             };
-            return Self { value, generation, set_at, known };
+            return Self { value, generation, set_at, known, trace };
         }
         match before {
             Some(before) if before.value.same_as(&value) && before.set_at == set_at => {
                 before.clone()
             }
             Some(before) => {
-                Self { value, generation: before.generation.next(), set_at, known: Known::New }
+                let (generation, known) = (before.generation.next(), Known::New);
+                Self { value, generation, set_at, known, trace }
             }
             None => {
                 let known = match origin {
                     Origin::Registration => Known::Untold,
                     Origin::Update => Known::New,
                 };
-                Self { value, generation: Generation(1), set_at, known }
+                Self { value, generation: Generation(1), set_at, known, trace }
             }
         }
     }

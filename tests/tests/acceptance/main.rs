@@ -5,6 +5,7 @@
 
 mod bus;
 mod life;
+mod observe;
 mod reports;
 mod tools;
 mod writes;

@@ -6,8 +6,10 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
 use device_model::{DeviceId, Generation, Timestamp};
 use device_twin::{Command, Desire, DesireProperty, Given, Twin, Writer};
+use dmi::trace::TraceId;
 use serde_json::Value as JsonValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +41,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(600);
         ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
         ("wait" = Option<String>, Query, description = "Wait so long for the device to take the values, at most 10 minutes",
             pattern = "^[0-9]{1,9}(ms|s|m|h)$", example = "500ms"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context: the number of this change in the logs of the agent and of the mapper; one that is none is passed over",
+            example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ),
     request_body(content = DesiredPatch, example = json!({"properties": {"speed": {"value": "1450"}}})),
     responses(
@@ -54,6 +58,7 @@ pub(super) async fn write(
     State(context): State<Context>,
     Named(id): Named,
     parameters: Parameters,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DesiredAnswer>, ErrorView> {
     if context.read_only {
@@ -65,8 +70,10 @@ pub(super) async fn write(
     let wait = parameters.get("wait", duration, "write it with a unit, such as wait=5s")?;
     let body = body.map_err(|rejection| request::unread(&rejection))?;
     let (desire, wanted) = desire(&id, &body)?;
+    let trace = headers.get("traceparent").and_then(|header| header.to_str().ok());
+    let origin = Origin::Wish { trace: trace.and_then(TraceId::from_traceparent) };
     let events = context.twins.feed().subscribe();
-    let mut results = context.twins.apply(vec![Command::Desire(desire)], Origin::Unasked).await?;
+    let mut results = context.twins.apply(vec![Command::Desire(desire)], origin).await?;
     let result = results.pop().ok_or_else(|| unknown(&id))?;
     let answer = match result {
         Ok(answer) => answer,

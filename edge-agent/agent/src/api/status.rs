@@ -16,6 +16,7 @@ use super::view::{
 };
 use crate::manifests::Fault;
 use crate::metrics::Gauge;
+use crate::twins::now;
 
 /// Longest wait of `/readyz` for the twins, which wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -127,12 +128,21 @@ pub(super) async fn metrics(
             value: number(context.faults.all().len()),
         },
         Gauge {
+            name: "oldest_reading_seconds",
+            help: "age of the reported value that was refreshed the longest time ago",
+            value: counted.oldest_reading.map_or(0, |oldest| now().since(oldest).as_secs()),
+        },
+        Gauge {
+            name: "twins_waiting",
+            help: "requests that wait for the twins and their store",
+            value: number(context.twins.waiting()),
+        },
+        Gauge {
             name: "store_failing",
             help: "whether the store takes nothing at present",
             value: u64::from(context.twins.store_health().fault().is_some()),
         },
     ];
-    let failures = context.twins.store_health().failures();
-    let text = context.metrics.render(&counted.rules, failures, &gauges);
+    let text = context.metrics.render(&counted.rules, context.twins.store_health(), &gauges);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

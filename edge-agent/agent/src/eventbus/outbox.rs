@@ -148,7 +148,7 @@ impl<B: Broker> Outbox<B> {
             return;
         };
         match &entry.origin {
-            Origin::Unasked | Origin::Membership { .. } => {}
+            Origin::Unasked | Origin::Wish { .. } | Origin::Membership { .. } => {}
             Origin::Update { event_id, touched } => {
                 let to = topic::of(device, UPDATE_RESULT);
                 match &entry.refusal {

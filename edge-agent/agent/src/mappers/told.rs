@@ -13,6 +13,7 @@ use dmi::proto;
 
 use super::registration::{Noted, OTHER};
 use crate::catalogue::ModelId;
+use crate::traces::Traces;
 
 /// What a mapper was told.
 #[derive(Debug, Default)]
@@ -79,8 +80,12 @@ impl std::fmt::Write for Hashed {
     }
 }
 
-/// The message for a twin's device with what is desired of it now.
-pub(crate) fn message(twin: &Twin, peer: Peer) -> Result<proto::Device, device_model::Problem> {
+/// The message for a twin's device with what is desired of it now, and which change that is.
+pub(crate) fn message(
+    twin: &Twin,
+    peer: Peer,
+    traces: &Traces,
+) -> Result<proto::Device, device_model::Problem> {
     let desired = |property: &Property| {
         let (_, state) = twin.property(property.name.as_str())?;
         let desired = state.desired.as_ref()?;
@@ -89,6 +94,7 @@ pub(crate) fn message(twin: &Twin, peer: Peer) -> Result<proto::Device, device_m
             generation: desired.generation,
             set_at: desired.set_at,
             ack: state.ack.as_ref().map(|ack| (ack.generation, ack.code)),
+            trace: traces.of(&twin.device().id, &property.name, desired.generation),
         })
     };
     device_to_proto(twin.device(), desired, peer)

@@ -372,7 +372,7 @@ impl Worker {
             other => return other,
         }
         let known = told.is_some() || noted.is_some_and(|noted| noted != FIRST);
-        let call = match message(twin, self.start.info.peer) {
+        let call = match message(twin, self.start.info.peer, &self.mappers.traces) {
             Ok(device) if known => self.change(device).await,
             Ok(device) => self.register(device).await,
             Err(problem) => Call::Refused(Status::invalid_argument(problem.to_string())),

@@ -3,6 +3,8 @@
 //! What the store does not take is answered with its words and leaves nothing, in memory or on disk. The thread goes on:
 //! reads are served, and each new request tries the store again.
 
+use std::time::Instant;
+
 use device_model::DeviceId;
 use device_model::DeviceState;
 use device_twin::{Change, Command, Outcome, Store, StoreError, Twin};
@@ -99,6 +101,7 @@ fn commit(core: &mut Core, work: &mut Work, feed: &Feed, health: &StoreHealth) {
     }
     let at = now();
     let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
+    let begun = Instant::now();
     let (mut entries, mut answers) = (Vec::with_capacity(pending.len()), Vec::new());
     match core.apply(&*commands, at) {
         Ok(outcomes) => {
@@ -138,6 +141,7 @@ fn commit(core: &mut Core, work: &mut Work, feed: &Feed, health: &StoreHealth) {
         }
     }
     commands.clear();
+    health.commits.observe(begun.elapsed());
     if ticks {
         health.look(core);
     }
@@ -159,7 +163,7 @@ fn settle(
     entries: &mut Vec<Entry>,
     answers: &mut Vec<(Reply, Answers)>,
 ) {
-    let asked = !matches!(origin, Origin::Unasked);
+    let asked = origin.is_asked();
     let mut entry = Entry::new(device, origin, at);
     let mut results = Vec::with_capacity(count);
     for Outcome { result, changes } in outcomes {

@@ -9,6 +9,7 @@ use device_twin::StoreError;
 use super::Core;
 use crate::api::view::{Part, PartStatus};
 use crate::health::Health;
+use crate::metrics::Histogram;
 
 /// After so long without a failure the store is asked whether it is well again.
 const REST: Duration = Duration::from_secs(1);
@@ -18,6 +19,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct StoreHealth {
     parts: Arc<Health>,
     state: Mutex<State>,
+    /// How long its transactions took.
+    pub(crate) commits: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +36,7 @@ impl StoreHealth {
     /// It is well; what changes is told to `parts`.
     pub(super) fn new(parts: Arc<Health>) -> Self {
         parts.ok(Part::Store);
-        Self { parts, state: Mutex::default() }
+        Self { parts, state: Mutex::default(), commits: Histogram::default() }
     }
 
     /// Why the store takes nothing at present; `None`: it is well.

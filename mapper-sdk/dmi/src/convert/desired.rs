@@ -6,6 +6,7 @@ use device_model::{AckCode, DataType, Generation, Timestamp, Value};
 
 use super::words;
 use crate::proto::TwinProperty;
+use crate::trace::TraceId;
 
 /// What somebody desires of one property.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub struct DesiredTwin {
     /// The last acknowledgement that the agent has, of whichever generation. A mapper that starts again does not
     /// write again what was finally acknowledged.
     pub ack: Option<(Generation, AckCode)>,
+    /// Which change it is, for logs.
+    pub trace: Option<TraceId>,
 }
 
 impl DesiredTwin {
@@ -32,6 +35,9 @@ impl DesiredTwin {
         if let Some((generation, code)) = self.ack {
             word(words::ACK_CODE, code.number().to_string());
             word(words::ACK_VERSION, generation.to_string());
+        }
+        if let Some(trace) = self.trace {
+            word(words::TRACEPARENT, trace.traceparent());
         }
         TwinProperty { value: self.value.to_string(), metadata, ..TwinProperty::default() }
     }
@@ -50,6 +56,8 @@ pub struct DesiredWords {
     pub data_type: Option<DataType>,
     /// The last acknowledgement that the agent knows.
     pub ack: Option<(Generation, AckCode)>,
+    /// Which change it is, for logs.
+    pub trace: Option<TraceId>,
 }
 
 impl DesiredWords {
@@ -66,6 +74,7 @@ impl DesiredWords {
                 .map(Timestamp::from_millis),
             data_type: word(words::TYPE).and_then(DataType::from_name),
             ack: number(words::ACK_VERSION).map(Generation).zip(code),
+            trace: word(words::TRACEPARENT).and_then(TraceId::from_traceparent),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::*;
 use crate::proto;
+use crate::trace::TraceId;
 
 mod report;
 
@@ -106,6 +107,7 @@ fn an_empty_text_may_be_desired() {
         generation: Generation(3),
         set_at: Timestamp::from_millis(17),
         ack: None,
+        trace: None,
     };
     let desired = |property: &device_model::Property| {
         (property.name.as_str() == "label").then(|| twin.clone())
@@ -119,11 +121,13 @@ fn an_empty_text_may_be_desired() {
 #[test]
 fn the_words_beside_a_desired_value_arrive_and_those_of_the_manifest_with_them() {
     let (model, device) = resolved();
+    let trace = TraceId::random();
     let twin = |value| DesiredTwin {
         value: Value::Int(value),
         generation: Generation(9),
         set_at: Timestamp::from_millis(1_700_000_000_123),
         ack: Some((Generation(8), AckCode::Verified)),
+        trace: Some(trace),
     };
     let metadata = |value| {
         let desired = |property: &device_model::Property| {
@@ -137,6 +141,7 @@ fn the_words_beside_a_desired_value_arrive_and_those_of_the_manifest_with_them()
     assert_eq!(words.set_at, Some(Timestamp::from_millis(1_700_000_000_123)));
     assert_eq!(words.data_type, Some(device_model::DataType::Int));
     assert_eq!(words.ack, Some((Generation(8), AckCode::Verified)));
+    assert_eq!(words.trace, Some(trace));
     assert_eq!(metadata(1450)["note"], "from the folder");
     assert!(!metadata(1500).contains_key("note"), "the note is about another value");
 }

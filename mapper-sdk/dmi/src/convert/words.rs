@@ -7,6 +7,8 @@ pub const TIMESTAMP: &str = "timestamp";
 pub const TYPE: &str = "type";
 /// Down: the generation of the desired value; there exactly when something is desired.
 pub const VERSION: &str = "version";
+/// Down: which change it is, for logs: W3C Trace Context.
+pub const TRACEPARENT: &str = "traceparent";
 /// The number of an acknowledgement's code. Down: the last that the agent knows.
 pub const ACK_CODE: &str = "ackCode";
 /// The generation that an acknowledgement is about.

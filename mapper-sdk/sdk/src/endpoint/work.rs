@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, info_span, warn};
 
 use super::{Endpoint, GATHER, send, time};
 use crate::driver::{Cause, Driver, PropertyFault, ReadResult, Session, SessionFault, Tag};
@@ -121,8 +121,25 @@ impl<D: Driver> Endpoint<D> {
         self.metrics.read_errors.add(errors);
     }
 
-    /// A property's turn to be written: the write and its read-back, or the read-back alone.
+    /// A property's turn to be written, in the logs under the number of the change.
     async fn write(
+        &mut self,
+        session: &mut D::Session,
+        seat: Seat,
+        point: usize,
+        cancel: &CancellationToken,
+    ) -> Result<(), SessionFault> {
+        let span = self.members.get(&seat).map_or_else(Span::none, |member| {
+            let Some(wanted) = member.points[point].writer.wanted() else { return Span::none() };
+            let (device, property) = (&member.device.id, property_name(member, point));
+            let trace = wanted.trace.map(tracing::field::display);
+            info_span!("desired", trace, %device, %property, version = %wanted.generation)
+        });
+        self.write_now(session, seat, point, cancel).instrument(span).await
+    }
+
+    /// The write and its read-back, or the read-back alone.
+    async fn write_now(
         &mut self,
         session: &mut D::Session,
         seat: Seat,
@@ -174,8 +191,7 @@ impl<D: Driver> Endpoint<D> {
                 }
             };
             for ack in &self.acks {
-                let (device, name) = (&member.device.id, &property_name(member, point));
-                info!(%device, property = %name, version = %ack.generation, code = %ack.code, detail = ack.detail, "desired value");
+                info!(code = %ack.code, detail = ack.detail, "desired value");
             }
             if let Some(result) = seen {
                 // The reading goes first, so that whoever waits for the acknowledgement sees the value.

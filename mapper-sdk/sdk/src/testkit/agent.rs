@@ -351,6 +351,7 @@ impl State {
                 generation: words.generation.unwrap_or(Generation(1)),
                 set_at: words.set_at.unwrap_or_default(),
                 ack: words.ack,
+                trace: words.trace,
             })
         };
         let mut described = device_to_proto(device, desired, self.peer)

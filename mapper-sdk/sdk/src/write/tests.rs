@@ -10,7 +10,8 @@ fn options() -> PropertyOptions {
 }
 
 fn wanted(number: i64, generation: u64, known: Known) -> Wanted {
-    Wanted { value: Value::Int(number), generation: Generation(generation), set_at: None, known }
+    let (value, generation) = (Value::Int(number), Generation(generation));
+    Wanted { value, generation, set_at: None, known, trace: None }
 }
 
 fn shows(number: i64) -> ReadResult {
