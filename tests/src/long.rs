@@ -2,6 +2,7 @@
 //!
 //! A line counts, and then says in `broken` what of its claims did not hold.
 
+pub mod days;
 pub mod flapping;
 pub mod full_bus;
 pub mod late;

@@ -102,3 +102,10 @@ async fn memory_stays_flat_while_everything_moves() -> Result<()> {
     assert!(seen.broken.is_empty(), "{seen:#?}");
     Ok(())
 }
+
+#[test]
+fn hours_by_the_clock_leave_the_store_as_large_as_it_was() -> Result<()> {
+    let seen = long::days::run(3, false)?;
+    assert!(seen.broken.is_empty(), "{seen:#?}");
+    Ok(())
+}

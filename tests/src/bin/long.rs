@@ -78,6 +78,12 @@ enum Line {
         #[arg(long, default_value_t = 700)]
         rounds: usize,
     },
+    /// 200 devices, each property another value every minute, by a simulated clock: disk and memory stay flat.
+    Days {
+        /// Hours of that clock.
+        #[arg(long, default_value_t = 72)]
+        hours: u64,
+    },
     /// Devices that come and go every second: two changes of state a minute at most (row 29).
     Flapping {
         /// Seconds of flapping.
@@ -95,7 +101,7 @@ enum Line {
 }
 
 /// Every line, in the order in which `all` runs them.
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "kills",
     "store-kills",
     "restarts",
@@ -107,6 +113,7 @@ const ALL: [&str; 12] = [
     "one-connection",
     "flapping",
     "memory",
+    "days",
     "api-fuzz",
 ];
 
@@ -157,6 +164,7 @@ async fn run(line: Line) -> Result<Json> {
             json!(long::full_bus::run(writes, Duration::from_millis(50)).await?)
         }
         Line::Memory { rounds } => json!(long::memory::run(rounds).await?),
+        Line::Days { hours } => json!(long::days::run(hours, true)?),
         Line::Flapping { seconds } => json!(long::flapping::run(seconds).await?),
         Line::ApiFuzz { seconds } => {
             json!(e2e::api_peers::fuzz(Duration::from_secs(seconds)).await?)
