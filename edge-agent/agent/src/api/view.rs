@@ -2,8 +2,9 @@
 //!
 //! Times are RFC 3339 text; values are their text form.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod history;
+mod ready;
+mod wish;
 
 use device_model::{
     Access, Ack, AckCode, DataType, DeviceId, DeviceState, Generation, PropertyName, Quality,
@@ -13,6 +14,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::schema;
+pub use history::{HistoryView, PastView, PropertyHistory};
+pub use ready::{
+    AliveView, Life, ManifestProblem, Part, PartStatus, PartView, Readiness, ReadyView,
+};
+pub use wish::{
+    AcceptedView, CurrentProperty, CurrentView, DesiredAnswer, DesiredPatch, DesiredValue,
+};
 
 /// Answer of `GET /v1/devices`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -224,131 +232,6 @@ pub struct LimitsView {
     pub read_only: bool,
 }
 
-/// Answer of `GET /v1/devices/{namespace}/{name}/history`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct HistoryView {
-    /// Those that changed lately.
-    pub properties: Vec<PropertyHistory>,
-}
-
-/// What changed lately in one property.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PropertyHistory {
-    /// Its name.
-    pub name: String,
-    /// The oldest first.
-    pub changes: Vec<PastView>,
-}
-
-/// How a property was after a change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PastView {
-    /// Number of the first event that told it.
-    pub id: u64,
-    /// When the agent accepted the change.
-    #[schema(value_type = schema::Time)]
-    pub time: Timestamp,
-    /// The device's revision after it.
-    pub rev: u64,
-    /// The reported value; with quality `bad` the last good one.
-    #[schema(required)]
-    pub value: Option<String>,
-    /// How far it could be trusted; none before the first reading.
-    #[schema(value_type = Option<schema::Quality>, required)]
-    pub quality: Option<Quality>,
-    /// Why.
-    #[schema(value_type = Option<schema::Reason>, required)]
-    pub code: Option<QualityCode>,
-    /// What was desired.
-    #[schema(required)]
-    pub desired: Option<String>,
-    /// What had become of that.
-    #[schema(required)]
-    pub ack: Option<AckView>,
-}
-
-/// Body of `PATCH /v1/devices/{namespace}/{name}/desired`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `properties`")]
-pub struct DesiredPatch {
-    /// What to write, by property.
-    #[schema(schema_with = schema::wishes)]
-    pub properties: BTreeMap<String, DesiredValue>,
-    /// Refuses the whole patch unless each property's desired version is exactly this (0: nothing desired yet).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 9007199254740991_u64)]
-    pub if_version: Option<u64>,
-    /// Give up what is not written within this time, such as `10m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[0-9]{1,9}(ms|s|m|h)$", example = "10m")]
-    pub expires_in: Option<String>,
-    /// Give up what is not written by then; in place of `expiresIn`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schema::Time>)]
-    pub expires_at: Option<Timestamp>,
-}
-
-/// One value of a [`DesiredPatch`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `value`")]
-pub struct DesiredValue {
-    /// Text, number or truth; `null` withdraws the wish.
-    #[schema(value_type = schema::Given)]
-    pub value: serde_json::Value,
-    /// The same as `ifVersion` of the whole patch, for this property; it counts before that one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 9007199254740991_u64)]
-    pub if_version: Option<u64>,
-}
-
-/// Answer of the same.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DesiredAnswer {
-    /// The device's revision after the write.
-    pub rev: u64,
-    /// What was accepted, by property.
-    pub properties: BTreeMap<String, AcceptedView>,
-    /// The time of `wait` passed before every property was finally acknowledged.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub timed_out: bool,
-}
-
-/// One accepted desired value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct AcceptedView {
-    /// Its text form; none where the wish was withdrawn.
-    #[schema(required)]
-    pub value: Option<String>,
-    /// Its number.
-    #[schema(value_type = schema::Version)]
-    pub version: Generation,
-    /// What became of it so far.
-    #[schema(required)]
-    pub ack: Option<AckView>,
-}
-
-/// How the properties of a refused patch stand.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct CurrentView {
-    /// The device's revision.
-    #[schema(maximum = 9007199254740991_u64)]
-    pub rev: u64,
-    /// Those that were to be written.
-    pub properties: BTreeMap<String, CurrentProperty>,
-}
-
-/// What is desired of a property now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct CurrentProperty {
-    /// Its text form; none where nothing is desired.
-    #[schema(required)]
-    pub value: Option<String>,
-    /// What `ifVersion` would have to be.
-    #[schema(value_type = schema::Version)]
-    pub version: Generation,
-}
-
 /// An error answer: what, where and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{}{message}{}", prefix(field), suffix(remedy))]
@@ -376,134 +259,6 @@ fn prefix(field: &str) -> String {
 
 fn suffix(remedy: &str) -> String {
     if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
-}
-
-/// Answer of `GET /healthz`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AliveView {
-    /// Always the same.
-    pub status: Life,
-}
-
-/// The one thing that a process can say of its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Life {
-    /// It answers.
-    Alive,
-}
-
-/// A part of the agent.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// The twins and where they are kept.
-    Store,
-    /// The border to mappers.
-    Dmi,
-    /// The broker, and the event bus on it.
-    Mqtt,
-    /// The folder of models and devices.
-    Manifests,
-    /// The mappers themselves: whether each device has one.
-    Mappers,
-    /// This API.
-    Api,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Store => "store",
-            Self::Dmi => "dmi",
-            Self::Mqtt => "mqtt",
-            Self::Manifests => "manifests",
-            Self::Mappers => "mappers",
-            Self::Api => "api",
-        })
-    }
-}
-
-/// How a part is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum PartStatus {
-    /// It does all that it is for.
-    Ok,
-    /// It works on, with less than it should do.
-    Degraded,
-    /// What it is for does not happen.
-    Failed,
-}
-
-impl fmt::Display for PartStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "ok",
-            Self::Degraded => "degraded",
-            Self::Failed => "failed",
-        })
-    }
-}
-
-/// How one part of the agent is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PartView {
-    /// Which.
-    pub name: Part,
-    /// How it is.
-    pub status: PartStatus,
-    /// Since when it is so.
-    #[schema(value_type = schema::Time)]
-    pub since: Timestamp,
-    /// Why it is not ok; else empty.
-    pub reason: String,
-    /// What to do about it; else empty.
-    pub remedy: String,
-}
-
-/// How the agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Readiness {
-    /// All is well.
-    Ready,
-    /// It works, and something is wrong.
-    Degraded,
-    /// A part failed: what it is for does not happen.
-    Failed,
-    /// It was asked to stop.
-    Stopping,
-}
-
-/// Answer of `GET /readyz`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ReadyView {
-    /// All in all; the HTTP status is 200 with `ready` and `degraded`, else 503.
-    pub status: Readiness,
-    /// How each part is.
-    pub parts: Vec<PartView>,
-    /// How many mappers are registered.
-    pub mappers: usize,
-    /// What is wrong with which manifest, in the agent's eyes or in a mapper's.
-    pub problems: Vec<ManifestProblem>,
-}
-
-/// Something that is wrong with a manifest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ManifestProblem {
-    /// The file's name, or the device's where no file is known.
-    pub file: String,
-    /// The device that it concerns, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schema::DeviceId>)]
-    pub device: Option<DeviceId>,
-    /// What is wrong: field, value and remedy.
-    pub message: String,
 }
 
 /// What an [`Event`] tells.
