@@ -50,7 +50,7 @@ async fn row_40_more_devices_make_no_more_series() -> Result<()> {
     let mut series = Vec::new();
     for count in [1, 8] {
         let machines: Vec<_> =
-            (1..=count).map(|unit| Machine::new(&format!("pump{unit}"), unit)).collect();
+            (1..=count).map(|unit| Machine::new(format!("pump{unit}"), unit)).collect();
         let mut world = World::tcp(&machines).await?;
         world.start().await?;
         let (_, page) = http::get(&world.api(), "/metrics").await?;
