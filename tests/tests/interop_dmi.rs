@@ -61,6 +61,7 @@ impl Pump {
                 generation: Generation(7),
                 set_at: NOW,
                 ack: None,
+                trace: None,
             })
         };
         device_to_proto(&self.device, desired, Peer::KubeEdge).expect("there is no push method")
