@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,16 @@ impl Gateway {
     /// # Errors
     /// The folder cannot be made.
     pub fn new(mqtt: bool) -> Result<Self> {
+        Self::with_store(mqtt, None, "")
+    }
+
+    /// The same with its store in another place, and with `keys` in the configuration's `store`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn with_store(mqtt: bool, store: Option<&Path>, keys: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let store = store.map_or_else(|| folder.path().join("store"), Path::to_path_buf);
         fs::create_dir(folder.path().join("manifests"))?;
         let mqtt = if mqtt { Some(free_port()?) } else { None };
         let broker = match mqtt {
@@ -41,8 +50,9 @@ impl Gateway {
             folder.path().join("agent.yaml"),
             format!(
                 "apiVersion: edgetwin.io/v1\nkind: AgentConfig\nnode: {{name: bench}}\n\
-                 store: {{dir: {dir}/store}}\nmanifests: {{dir: {dir}/manifests}}\n\
-                 devices: {{dmiSocket: {dir}/dmi.sock}}\napi: {{socket: {dir}/api.sock}}\nmqtt: {broker}\n"
+                 store: {{dir: {}, {keys}}}\nmanifests: {{dir: {dir}/manifests}}\n\
+                 devices: {{dmiSocket: {dir}/dmi.sock}}\napi: {{socket: {dir}/api.sock}}\nmqtt: {broker}\n",
+                store.display()
             ),
         )?;
         Ok(Self { folder, mqtt, agent: None })
@@ -81,6 +91,35 @@ impl Gateway {
             .await
             .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(start.elapsed())
+    }
+
+    /// Starts the agent where it must not start: its exit code, and what it said.
+    ///
+    /// # Errors
+    /// It runs.
+    pub async fn refused(&self) -> Result<(Option<i32>, String)> {
+        let log = self.folder.path().join("agent.log");
+        let mut command = Command::new(program("edge-agent")?);
+        command.arg("--config").arg(self.folder.path().join("agent.yaml"));
+        let agent = Process::start(&mut command, &log)?;
+        let status = agent.ended(PATIENCE).await?;
+        Ok((status.code(), fs::read_to_string(&log)?))
+    }
+
+    /// What the agent has logged since its start.
+    ///
+    /// # Errors
+    /// It was never started.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("agent.log"))?)
+    }
+
+    /// SIGTERM, then its end within `patience`: how it ended, and after how long.
+    ///
+    /// # Errors
+    /// It does not run, or not end.
+    pub async fn stop(&mut self, patience: Duration) -> Result<(ExitStatus, Duration)> {
+        self.agent.take().context("the agent does not run")?.stop(patience).await
     }
 
     /// The running agent.

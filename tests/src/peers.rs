@@ -23,6 +23,14 @@ pub async fn telegraf() -> Result<PathBuf> {
     prepared(&["telegraf"], "EDGETWIN_TELEGRAF").await
 }
 
+/// A folder with `vmlinuz`, `busybox` and the modules of a machine.
+///
+/// # Errors
+/// `prepare` fails; its error says what is missing.
+pub async fn machine() -> Result<PathBuf> {
+    prepared(&["machine"], "EDGETWIN_MACHINE").await
+}
+
 async fn prepared(what: &[&str], name: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(name) {
         return Ok(path.into());
@@ -31,7 +39,7 @@ async fn prepared(what: &[&str], name: &str) -> Result<PathBuf> {
     let output = Command::new(&script).args(what).stderr(Stdio::inherit()).output().await;
     let output = output.with_context(|| script.display().to_string())?;
     if !output.status.success() {
-        bail!("{}: {}; it needs go and python3 with venv", script.display(), output.status);
+        bail!("{} {what:?}: {}; its head says what it needs", script.display(), output.status);
     }
     let output = String::from_utf8(output.stdout)?;
     let path = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

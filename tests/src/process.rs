@@ -105,13 +105,20 @@ impl Process {
     ///
     /// # Errors
     /// It is still there after `patience`.
-    pub async fn stop(mut self, patience: Duration) -> Result<(ExitStatus, Duration)> {
+    pub async fn stop(self, patience: Duration) -> Result<(ExitStatus, Duration)> {
         let start = Instant::now();
         self.signal(Signal::TERM)?;
-        let what = format!("end of {}", self.name);
-        let ended = async || self.child.try_wait()?.context("it still runs");
-        let status = eventually(patience, &what, ended).await?;
+        let status = self.ended(patience).await?;
         Ok((status, start.elapsed()))
+    }
+
+    /// Waits for it to end by itself within `patience`.
+    ///
+    /// # Errors
+    /// It is still there after `patience`.
+    pub async fn ended(mut self, patience: Duration) -> Result<ExitStatus> {
+        let what = format!("end of {}", self.name);
+        eventually(patience, &what, async || self.child.try_wait()?.context("it still runs")).await
     }
 
     /// Whether it still runs.
@@ -133,6 +140,19 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What `command` prints, once it has ended well; programs for root alone are found, too.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let output = command.env("PATH", path).stdin(Stdio::null()).output();
+    let name = command.get_program().to_string_lossy().into_owned();
+    let arguments = command.get_args().collect::<Vec<_>>();
+    let output = output.with_context(|| format!("{name} {arguments:?}"))?;
+    if !output.status.success() {
+        bail!("{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Path of one of our programs, built if it is not there or not fresh: as it is shipped for a caller that measures

@@ -1,5 +1,6 @@
 //! The endurance lines at full size; `./test` runs a small size of each through the same code.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,13 @@ enum Line {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
+    /// Power of a whole machine cut at random moments: nothing acknowledged is lost, reported values of one `store.sync`
+    /// at most (row 11).
+    PowerCuts {
+        /// How often power goes; each takes some ten seconds.
+        #[arg(long, default_value_t = 200)]
+        cuts: usize,
+    },
     /// schemathesis asks the local API whatever its document allows and forbids.
     ApiFuzz {
         /// Seconds of asking.
@@ -98,10 +106,18 @@ enum Line {
     },
     /// All of them, one after the other.
     All,
+    /// What runs in that machine.
+    #[command(hide = true)]
+    Load {
+        #[arg(long)]
+        dmi: PathBuf,
+        #[arg(long)]
+        api: PathBuf,
+    },
 }
 
 /// Every line, in the order in which `all` runs them.
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "kills",
     "store-kills",
     "restarts",
@@ -114,6 +130,7 @@ const ALL: [&str; 13] = [
     "flapping",
     "memory",
     "days",
+    "power-cuts",
     "api-fuzz",
 ];
 
@@ -124,6 +141,10 @@ async fn main() -> Result<ExitCode> {
     }
     let line = Long::parse().line;
     let lines = match line {
+        Line::Load { dmi, api } => {
+            e2e::power::load(&dmi, &api).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Line::All => ALL.iter().map(|name| Long::parse_from(["long", name]).line).collect(),
         line => vec![line],
     };
@@ -169,6 +190,7 @@ async fn run(line: Line) -> Result<Json> {
         Line::ApiFuzz { seconds } => {
             json!(e2e::api_peers::fuzz(Duration::from_secs(seconds)).await?)
         }
-        Line::All => anyhow::bail!("\"all\" is no line of its own"),
+        Line::PowerCuts { cuts } => json!(e2e::power::run(cuts, 20).await?),
+        Line::All | Line::Load { .. } => anyhow::bail!("this is no line of its own"),
     })
 }

@@ -7,5 +7,6 @@ mod bus;
 mod life;
 mod observe;
 mod reports;
+mod store;
 mod tools;
 mod writes;
