@@ -151,13 +151,22 @@ async fn metrics_tell_what_was_refused_and_dropped_by_reason() {
     while let Some(help) = lines.next() {
         let (name, words) = help.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
         assert!(words.len() > 10 && families.insert(name), "{help}");
-        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        let kind = match name {
+            "edgetwin_desired_settle_seconds" | "edgetwin_store_commit_seconds" => "histogram",
+            name if name.ends_with("_total") => "counter",
+            _ => "gauge",
+        };
         assert_eq!(lines.next(), Some(format!("# TYPE {name} {kind}").as_str()));
         let mut values = 0;
         while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
             let (sample, value) = line.rsplit_once(' ').unwrap();
-            assert_eq!(sample.split('{').next(), Some(name), "{line}");
-            value.parse::<u64>().unwrap();
+            let of = sample.split('{').next().unwrap();
+            let part = of.strip_prefix(name).unwrap_or_else(|| panic!("{line} under {name}"));
+            match kind {
+                "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&part), "{line}"),
+                _ => assert_eq!(part, "", "{line}"),
+            }
+            value.parse::<f64>().unwrap();
             values += 1;
         }
         assert!(values > 0, "{help}");
