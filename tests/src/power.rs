@@ -105,7 +105,7 @@ pub async fn run(cuts: usize, each: usize) -> Result<Cuts> {
 /// Cuts the power of a new disk so often, and looks at it once more.
 async fn one_disk(image: &Image, cuts: usize) -> Result<(Losses, Counted)> {
     let folder = tempfile::tempdir()?;
-    let disk = Arc::new(Volatile::ext4(DISK, Duration::ZERO, folder.path())?);
+    let disk = Arc::new(Volatile::ext4(DISK, folder.path())?);
     let (mut life, mut losses) = (Life::default(), Losses::default());
     for _ in 0..cuts {
         life.once(image, &disk, true, &mut losses).await?;

@@ -161,6 +161,16 @@ async fn check(taken: &Taken, gateway: &Gateway) -> Result<()> {
     Ok(())
 }
 
+/// Started again, it has all that was taken.
+async fn kept(taken: &Taken, mut gateway: Gateway, mount: Mount) -> Result<()> {
+    gateway.start(None).await?;
+    gateway.loaded(DEVICES).await?;
+    check(taken, &gateway).await?;
+    // The agent goes before its disk.
+    drop((gateway, mount));
+    Ok(())
+}
+
 async fn store(api: &Path) -> Result<Json> {
     let (_, body) = http::get(api, "/readyz").await?;
     let ready: Json = serde_json::from_slice(&body)?;
@@ -233,11 +243,7 @@ async fn a_file_system_that_goes_read_only_is_an_error_of_the_call() -> Result<(
     // As it said: what was reported since the last sync may be gone with the mount.
     taken.reported = [0; DEVICES];
     mount.mend()?;
-    gateway.start(None).await?;
-    gateway.loaded(DEVICES).await?;
-    check(&taken, &gateway).await?;
-    drop((gateway, mount));
-    Ok(())
+    kept(&taken, gateway, mount).await
 }
 
 #[tokio::test]
@@ -310,11 +316,7 @@ async fn an_agent_that_is_stopped_while_its_disk_stands_still_says_what_may_be_l
     drop(load);
     let (status, _) = gateway.stop(PATIENCE).await?;
     assert_eq!(status.code(), Some(1), "{}", gateway.log()?);
-    gateway.start(None).await?;
-    gateway.loaded(DEVICES).await?;
-    check(&taken, &gateway).await?;
-    drop((gateway, mount));
-    Ok(())
+    kept(&taken, gateway, mount).await
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ async fn row_50_ten_thousand_messages_at_once_delay_nobody_and_end_in_the_newest
     assert!(growth < GROWTH, "{growth} bytes more");
 }
 
-/// Six notes, so that together they are more than a twin may hold.
+/// Five notes, so that together they are more than a twin may hold.
 const BOOK: &str = "
 apiVersion: devices.kubeedge.io/v1beta1
 kind: DeviceModel

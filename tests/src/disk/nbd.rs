@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::volatile::Volatile;
 
@@ -134,15 +133,10 @@ async fn transmit(disk: &Volatile, client: &mut BufStream<UnixStream>) -> Result
         }
         WRITE => {
             let data = octets(client).await?;
-            let forced = flags & FORCED != 0;
-            if forced {
-                sleep(disk.slow()).await;
-            }
-            disk.write(at, data, forced)?;
+            disk.write(at, data, flags & FORCED != 0)?;
         }
         FLUSH => {
             client.read_u32().await?;
-            sleep(disk.slow()).await;
             disk.flush()?;
         }
         LEAVE => return Ok(false),

@@ -22,7 +22,6 @@ const FUSE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Volatile {
     state: Mutex<State>,
-    slow: Duration,
     cut: Notify,
 }
 
@@ -73,8 +72,8 @@ enum Kept {
 }
 
 impl Volatile {
-    /// A disk that holds `image`. Each flush takes `slow` longer than it must.
-    pub fn new(image: Vec<u8>, slow: Duration) -> Self {
+    /// A disk that holds `image`.
+    pub fn new(image: Vec<u8>) -> Self {
         let state = State {
             durable: image.clone(),
             seen: image,
@@ -83,19 +82,19 @@ impl Volatile {
             fuse: None,
             counted: Counted::default(),
         };
-        Self { state: Mutex::new(state), slow, cut: Notify::new() }
+        Self { state: Mutex::new(state), cut: Notify::new() }
     }
 
     /// A disk with an empty ext4 of `size` octets.
     ///
     /// # Errors
     /// mkfs.ext4 is missing, or does not like it.
-    pub fn ext4(size: u64, slow: Duration, folder: &Path) -> Result<Self> {
+    pub fn ext4(size: u64, folder: &Path) -> Result<Self> {
         let path = folder.join("disk.img");
         super::hostile::format(&path, size)?;
         let image = std::fs::read(&path)?;
         std::fs::remove_file(path)?;
-        Ok(Self::new(image, slow))
+        Ok(Self::new(image))
     }
 
     /// Gives it power.
@@ -130,10 +129,6 @@ impl Volatile {
 
     pub(super) fn len(&self) -> usize {
         self.state().seen.len()
-    }
-
-    pub(super) fn slow(&self) -> Duration {
-        self.slow
     }
 
     pub(super) fn read(&self, at: usize, length: usize) -> Result<Vec<u8>> {
@@ -226,7 +221,7 @@ mod tests {
     use super::*;
 
     fn disk() -> Volatile {
-        let disk = Volatile::new(vec![0; 4 * SECTOR], Duration::ZERO);
+        let disk = Volatile::new(vec![0; 4 * SECTOR]);
         disk.power();
         disk
     }
