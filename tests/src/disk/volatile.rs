@@ -1,7 +1,7 @@
 //! A disk with a cache that a power cut empties, as real ones have: what was written and not flushed since may be there
 //! afterwards or not, each sector for itself, whatever the order was.
 //!
-//! A machine of QEMU has it over NBD (see [`nbd`](super::nbd)), which tells writes, flushes and forced writes apart.
+//! A machine of QEMU has it over NBD (`nbd.rs`), which tells writes, flushes and forced writes apart.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
