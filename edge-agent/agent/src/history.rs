@@ -74,19 +74,16 @@ impl History {
         }
         let mut newest = feed.subscribe();
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = newest.changed() => if changed.is_err() { return },
-            }
-            loop {
-                match feed.after(cursor, CHUNK) {
-                    Ok(entries) if entries.is_empty() => break,
-                    Ok(entries) => {
-                        cursor = entries.last().map_or(cursor, |entry| entry.last());
-                        self.take(&entries);
-                    }
-                    Err(Missed) => cursor = feed.newest(),
+            match feed.after(cursor, CHUNK) {
+                Ok(entries) if entries.is_empty() => tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = newest.changed() => if changed.is_err() { return },
+                },
+                Ok(entries) => {
+                    cursor = entries.last().map_or(cursor, |entry| entry.last());
+                    self.take(&entries);
                 }
+                Err(Missed) => cursor = feed.newest(),
             }
         }
     }
@@ -242,8 +239,11 @@ fn cost(pasts: &VecDeque<Past>) -> usize {
 #[cfg(test)]
 mod tests {
     use device_model::{Quality, QualityCode};
+    use device_twin::MemoryStore;
 
     use super::*;
+    use crate::feed::Origin;
+    use crate::twins::tests::{PATIENCE, pumps, reads};
 
     fn device(name: &str) -> DeviceId {
         DeviceId::new("demo", name).unwrap()
@@ -263,6 +263,28 @@ mod tests {
     fn ids(history: &History, name: &str) -> Vec<u64> {
         let of = history.of(&device(name), Some("speed"), usize::MAX);
         of.into_iter().flat_map(|(_, pasts)| pasts).map(|past| past.id).collect()
+    }
+
+    #[tokio::test]
+    async fn what_changed_before_it_began_to_follow_is_in_it() {
+        let (twins, _owner) = pumps(Box::new(MemoryStore::new())).await;
+        let before = twins.feed().newest();
+        twins.apply(vec![reads(0, &["a"], 7)], Origin::Unasked).await.unwrap().remove(0).unwrap();
+        let history = History::new(3);
+        let seen = async {
+            while history.of(&device("pump0"), Some("a"), 1).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let following = history.run(twins.feed(), before, CancellationToken::new());
+        tokio::time::timeout(PATIENCE, async {
+            tokio::select! {
+                () = following => {}
+                () = seen => {}
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[test]

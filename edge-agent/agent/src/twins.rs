@@ -345,4 +345,4 @@ impl Owner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

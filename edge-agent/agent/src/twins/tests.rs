@@ -4,7 +4,7 @@ use device_twin::{MemoryStore, PropertyReport, Report, Settings};
 use super::faulty::Faulty;
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const PUMPS: usize = 8;
 
 fn pump(number: usize) -> Arc<Device> {
@@ -26,7 +26,7 @@ fn pump(number: usize) -> Arc<Device> {
 }
 
 /// The twins of some pumps over `store`.
-async fn pumps(store: Box<dyn Store + Send>) -> (Twins, Owner) {
+pub(crate) async fn pumps(store: Box<dyn Store + Send>) -> (Twins, Owner) {
     let core = Core::open(store, Settings::default(), now()).unwrap();
     let (twins, owner) = Twins::start(core, 64, Arc::default()).unwrap();
     let load = (0..PUMPS).map(|number| Command::Load(pump(number))).collect();
@@ -35,7 +35,8 @@ async fn pumps(store: Box<dyn Store + Send>) -> (Twins, Owner) {
     (twins, owner)
 }
 
-fn reads(number: usize, properties: &[&str], value: i64) -> Command {
+/// A report of `value` for `properties` of a pump.
+pub(crate) fn reads(number: usize, properties: &[&str], value: i64) -> Command {
     let mut report = Report::of(pump(number).id.clone());
     for property in properties {
         let reading = Reading::good(Value::Int(value), now());
