@@ -18,6 +18,7 @@ use crate::api::view::Part;
 use crate::api::{self, Context, Tcp};
 use crate::broker::{Embedded, Prepared};
 use crate::catalogue::Catalogue;
+use crate::clock::now;
 use crate::config::StoreKind;
 use crate::dmi_server::DmiServer;
 use crate::error::panicked;
@@ -28,7 +29,7 @@ use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
-use crate::twins::{Core, Owner, Twins, now};
+use crate::twins::{Core, Owner, Twins};
 use crate::{AgentConfig, Error, Reloader, config};
 
 /// How often time passes for the twins: expiry, staleness, syncing.

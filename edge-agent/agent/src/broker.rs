@@ -6,6 +6,7 @@ mod external;
 mod filters;
 mod hook;
 mod passwords;
+mod secret_file;
 
 use std::future::Future;
 use std::pin::Pin;

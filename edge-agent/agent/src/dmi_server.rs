@@ -16,12 +16,13 @@ use tonic::{Code, Request, Response, Status};
 use tracing::warn;
 
 use crate::catalogue::Catalogue;
+use crate::clock::now;
 use crate::feed::{Origin, Touched};
 use crate::leases::Denied;
 use crate::mappers::{MapperInfo, Mappers, NotRegistered, Told, ToldDevice, message};
 use crate::metrics::Metrics;
 use crate::refuse;
-use crate::twins::{Twins, Unavailable, now};
+use crate::twins::{Twins, Unavailable};
 
 /// The service that mappers call.
 #[derive(Debug)]

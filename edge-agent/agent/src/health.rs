@@ -13,7 +13,7 @@ use device_model::Timestamp;
 use tracing::{info, warn};
 
 use crate::api::view::{Part, PartStatus, PartView};
-use crate::twins::now;
+use crate::clock::now;
 
 /// What the parts said last. One that never said anything is not there.
 #[derive(Debug, Default)]

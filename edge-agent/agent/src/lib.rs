@@ -18,6 +18,7 @@ pub mod program;
 mod agent;
 mod broker;
 mod catalogue;
+mod clock;
 mod dmi_server;
 mod error;
 mod eventbus;

@@ -12,13 +12,14 @@ mod store_health;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use device_model::{DeviceId, DeviceState, Timestamp};
 use device_twin::store::{Object, ObjectKey};
 use device_twin::{Answer, Command, Counters, Rejected, Store, StoreError, Twin};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::now;
 use crate::error::panicked;
 use crate::feed::{Entry, Feed, Origin};
 use crate::health::Health;
@@ -28,11 +29,6 @@ pub(crate) type Core = device_twin::Twins<Box<dyn Store + Send>>;
 /// One answer for each command, unless all of them came to nothing.
 type Answers = Result<Vec<Result<Answer, Rejected>>, Unavailable>;
 type Reply = oneshot::Sender<Answers>;
-
-/// The time of this machine.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from(SystemTime::now())
-}
 
 /// A handle to the twins. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -19,9 +19,9 @@ use super::request::{self, Named, Parameters};
 use super::schema::LAST;
 use super::view::{AcceptedView, DesiredAnswer, DesiredPatch, ErrorView};
 use super::{Context, convert, unknown};
+use crate::clock::now;
 use crate::config::Span;
 use crate::feed::Origin;
-use crate::twins::now;
 
 /// Longest time that `expiresIn` may say.
 pub(super) const LONGEST_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);

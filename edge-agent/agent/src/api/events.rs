@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use super::request::Parameters;
 use super::view::{ErrorView, Event};
 use super::{Context, convert};
+use crate::clock::now;
 use crate::feed::Missed;
-use crate::twins::{Unavailable, now};
+use crate::twins::Unavailable;
 
 /// Feed entries taken at a time.
 const CHUNK: usize = 64;

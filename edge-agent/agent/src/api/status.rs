@@ -14,9 +14,9 @@ use super::request::Parameters;
 use super::view::{
     AliveView, ErrorView, Life, ManifestProblem, Part, PartStatus, Readiness, ReadyView,
 };
+use crate::clock::now;
 use crate::manifests::Fault;
 use crate::metrics::Gauge;
-use crate::twins::now;
 
 /// Longest wait of `/readyz` for the twins, which wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);

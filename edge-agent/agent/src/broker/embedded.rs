@@ -1,7 +1,6 @@
 //! mqtt5 in this process: publishing is a call of its router, incoming messages come through its hook.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Access;
 use super::hook::{Hook, LONGEST_SESSION};
 use super::passwords::Passwords;
+use super::secret_file::read;
 use super::{BindError, Broker, Connection, Delivered, Inbox};
 use crate::config::{Mqtt, ServerTls};
 
@@ -190,13 +190,6 @@ fn readable(tls: &ServerTls) -> Result<(), String> {
         file.map(|file| read(&format!("mqtt.tls.{key}"), file)).transpose()?;
     }
     Ok(())
-}
-
-/// The content of the file that `key` names.
-pub(super) fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| {
-        format!("{key} = \"{}\": {error}; name a file that this user may read", file.display())
-    })
 }
 
 /// `mqtt.qos`; it was checked to be 0, 1 or 2.

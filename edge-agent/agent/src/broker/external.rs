@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::embedded::read;
+use super::secret_file::read;
 use super::{BindError, Broker, Connection, Delivered, Inbox};
 use crate::api::view::{Part, PartStatus};
 use crate::config::{BrokerAddress, ExternalBroker, Mqtt};

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use mqtt5::broker::auth::PasswordAuthProvider;
 use ring::pbkdf2;
 
-use super::embedded::read;
+use super::secret_file::read;
 
 /// Names and hashes.
 pub(super) struct Passwords(HashMap<String, Hash>);

@@ -15,9 +15,10 @@ use super::payload::{self, Unreadable, Wish};
 use super::refused::{Kind, Reason};
 use super::topic::{self, Topic};
 use crate::broker::Inbox;
+use crate::clock::now;
 use crate::feed::{Entry, Origin, Touched};
 use crate::metrics::Metrics;
-use crate::twins::{Twins, Unavailable, now};
+use crate::twins::{Twins, Unavailable};
 
 /// Takes what clients publish.
 #[derive(Debug)]

@@ -279,7 +279,7 @@ impl<B: Broker> Outbox<B> {
     async fn catch_up(&mut self) -> Result<(), Unavailable> {
         let twins = self.twins.twins().await?;
         self.ledger.catch_up(self.twins.feed().newest());
-        let at = crate::twins::now();
+        let at = crate::clock::now();
         let present: HashMap<_, _> =
             twins.iter().map(|twin| (&twin.device().id, Told::of(twin))).collect();
         let gone = |(id, before): &(&DeviceId, &Told)| {

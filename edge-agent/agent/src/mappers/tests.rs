@@ -3,7 +3,8 @@
 use device_twin::{MemoryStore, Settings};
 
 use super::*;
-use crate::twins::{Core, Owner, now};
+use crate::clock::now;
+use crate::twins::{Core, Owner};
 
 /// Nobody is registered, nothing is defined, and the store is a new one.
 pub(super) fn nobody() -> (Arc<Mappers>, Reconciler, Owner) {

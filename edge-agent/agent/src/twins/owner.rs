@@ -10,7 +10,8 @@ use device_model::DeviceState;
 use device_twin::{Change, Command, Outcome, Store, StoreError, Twin};
 use tokio::sync::mpsc;
 
-use super::{Answers, Asked, Core, Reply, Request, StoreHealth, Unavailable, now};
+use super::{Answers, Asked, Core, Reply, Request, StoreHealth, Unavailable};
+use crate::clock::now;
 use crate::feed::{Entry, Feed, Member, Origin};
 
 /// Commands that go into one transaction at most: enough to share a commit, few enough to answer soon.

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::broker::{Connection, Delivered};
-use crate::twins::{Core, now};
+use crate::clock::now;
+use crate::twins::Core;
 
 /// Everybody wants everything, and reads when the test does.
 struct Reader(mpsc::Sender<(String, Json)>);
