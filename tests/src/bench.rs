@@ -1,13 +1,16 @@
 //! The lines of the `bench` program, a file each.
 
+pub mod day;
+pub mod disk;
 pub mod dmi;
 pub mod memory;
 pub mod modbus;
+pub mod mqtt;
 pub mod order;
+pub mod recovery;
 pub mod rtu;
 pub mod set;
 pub mod start;
-pub mod store;
 pub mod telegraf;
 
 use std::time::Duration;

@@ -167,20 +167,21 @@ fn is_gone(status: &tonic::Status) -> bool {
 
 /// A report of `value` for the first `properties` properties of a plain device.
 pub fn report(device: usize, properties: usize, value: i64) -> ReportDeviceStatusRequest {
+    report_of(device, &vec![value; properties])
+}
+
+/// A report of `values` for the first properties of a plain device.
+pub fn report_of(device: usize, values: &[i64]) -> ReportDeviceStatusRequest {
     let side = |text: String| Some(TwinProperty { value: text, ..TwinProperty::default() });
+    let twins = values.iter().enumerate().map(|(property, value)| Twin {
+        property_name: format!("p{property}"),
+        observed_desired: side(String::new()),
+        reported: side(value.to_string()),
+    });
     ReportDeviceStatusRequest {
         device_name: format!("d{device}"),
         device_namespace: "bench".into(),
-        reported_device: Some(DeviceStatus {
-            twins: (0..properties)
-                .map(|property| Twin {
-                    property_name: format!("p{property}"),
-                    observed_desired: side(String::new()),
-                    reported: side(value.to_string()),
-                })
-                .collect(),
-            ..DeviceStatus::default()
-        }),
+        reported_device: Some(DeviceStatus { twins: twins.collect(), ..DeviceStatus::default() }),
         ..ReportDeviceStatusRequest::default()
     }
 }

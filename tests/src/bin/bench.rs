@@ -57,18 +57,33 @@ enum Line {
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
-    /// What the store writes in a day of 100 x 10 properties at one second.
+    /// The event bus with 200 devices and 50 subscribers; beside it, Mosquitto with as many.
+    Mqtt {
+        /// Seconds of each load.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Updates a second where times are measured; a tenth of it with 50 subscribers.
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..))]
+        rate: u64,
+    },
+    /// What a running agent writes to the disk with 100 x 10 properties at one second, of which 1 % and all change.
     Disk {
+        /// Seconds of each load; the figures are for a day.
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+    },
+    /// The same for the store alone, by the twins' clock: a whole day in some minutes.
+    Day {
         /// So many percent of the values change each second.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=100))]
         percent: u8,
         /// Seconds that pass by the twins' clock.
-        #[arg(long, default_value_t = 24 * 3600)]
+        #[arg(long, default_value_t = 24 * 3600, value_parser = clap::value_parser!(i64).range(1..))]
         seconds: i64,
     },
-    /// Opening a store of 1,000 x 10 after a kill.
+    /// Opening a store of 1,000 x 10 after a stop, and after a kill with a full journal.
     Recovery {
-        /// Times that it is opened.
+        /// Times that each is opened.
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
@@ -86,14 +101,16 @@ async fn main() -> Result<ExitCode> {
         Line::Start { runs } => serde_json::to_value(bench::start::run(runs).await?)?,
         Line::Dmi { seconds } => serde_json::to_value(bench::dmi::run(seconds).await?)?,
         Line::Memory { rounds } => serde_json::to_value(bench::memory::run(rounds).await?)?,
+        Line::Mqtt { seconds, rate } => {
+            serde_json::to_value(bench::mqtt::run(seconds, rate).await?)?
+        }
         Line::Rtu { seconds } => serde_json::to_value(bench::rtu::run(seconds).await?)?,
         Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
         Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,
         Line::Telegraf { seconds } => serde_json::to_value(bench::telegraf::run(seconds).await?)?,
-        Line::Disk { percent, seconds } => {
-            serde_json::to_value(bench::store::day(percent, seconds)?)?
-        }
-        Line::Recovery { runs } => serde_json::to_value(bench::store::recovery(runs)?)?,
+        Line::Disk { seconds } => serde_json::to_value(bench::disk::run(seconds).await?)?,
+        Line::Day { percent, seconds } => serde_json::to_value(bench::day::run(percent, seconds)?)?,
+        Line::Recovery { runs } => serde_json::to_value(bench::recovery::run(runs)?)?,
         Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
     };
     #[expect(clippy::print_stdout, reason = "the figures are this program's output")]

@@ -1,28 +1,26 @@
-//! What the store writes in a day, and how long it takes to open.
+//! What the store writes in a day.
 //!
 //! A day passes by the twins' clock, second by second, over a store on a real disk; what this process wrote is read
 //! from `/proc/self/io`, where the kernel counts pages as they become dirty.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use device_model::{Reading, Timestamp, Value};
 use device_twin::{Command, PropertyReport, Report, Settings, SqliteStore, Twins};
 use procfs::process::Process;
 use serde::Serialize;
 
-use super::{Spread, megabytes, per};
+use super::{megabytes, per};
 use crate::fleet::resolved;
 
-const DAY: i64 = 24 * 3600;
+const DAY_SECONDS: i64 = 24 * 3600;
 /// Devices and properties of the day.
 const PART: (usize, usize) = (100, 10);
-/// Devices and properties of the recovery.
-const LARGE: (usize, usize) = (1000, 10);
 
 /// What a day of reports writes.
 #[derive(Debug, Serialize)]
-pub struct Disk {
+pub struct Day {
     /// Each device reports all of its properties each second; so many percent of the values are others than before.
     pub changing_percent: u8,
     /// Seconds that passed by the twins' clock.
@@ -41,7 +39,7 @@ pub struct Disk {
 ///
 /// # Errors
 /// The store fails, or `/proc` says nothing.
-pub fn day(percent: u8, seconds: i64) -> Result<Disk> {
+pub fn run(percent: u8, seconds: i64) -> Result<Day> {
     let begin = Instant::now();
     let (devices, properties) = PART;
     let directory = tempfile::tempdir()?;
@@ -87,8 +85,8 @@ pub fn day(percent: u8, seconds: i64) -> Result<Disk> {
         twins.apply([Command::Tick], now)?;
     }
     let octets = written()? - before;
-    let share = per(u64::try_from(seconds)?, per(u64::try_from(DAY)?, 1.0));
-    Ok(Disk {
+    let share = per(u64::try_from(seconds)?, per(u64::try_from(DAY_SECONDS)?, 1.0));
+    Ok(Day {
         changing_percent: percent,
         seconds,
         reports,
@@ -96,53 +94,4 @@ pub fn day(percent: u8, seconds: i64) -> Result<Disk> {
         wanted: 50.0,
         took_seconds: begin.elapsed().as_secs_f64(),
     })
-}
-
-/// How long a store of 1,000 x 10 takes to open after its process was killed.
-#[derive(Debug, Serialize)]
-pub struct Recovery {
-    /// Until every twin is read, with half of the values in the journal, in milliseconds.
-    pub open_ms: Spread,
-    /// At most this median is wanted.
-    pub wanted_ms: f64,
-}
-
-/// Opens such a store `runs` times.
-///
-/// # Errors
-/// The store fails.
-pub fn recovery(runs: usize) -> Result<Recovery> {
-    let (devices, properties) = LARGE;
-    let directory = tempfile::tempdir()?;
-    let file = directory.path().join("twins.db");
-    let fleet = resolved(devices, properties)?;
-    let now = Timestamp::from_millis(1_800_000_000_000);
-    let open = || Twins::open(SqliteStore::open(&file)?, Settings::default(), now);
-    let mut twins = open()?;
-    twins.apply(fleet.iter().cloned().map(Command::Load).collect::<Vec<_>>(), now)?;
-    let report = |twins: &mut Twins<SqliteStore>, some: usize, value: i64| -> Result<()> {
-        for device in fleet.iter().take(some) {
-            let mut report = Report::of(device.id.clone());
-            for property in 0..properties {
-                let reading = Reading::good(Value::Int(value), now);
-                report.properties.push(PropertyReport::reading(format!("p{property}"), reading));
-            }
-            twins.apply([Command::Report(report)], now)?;
-        }
-        Ok(())
-    };
-    report(&mut twins, devices, 1)?;
-    // Coming and going folds the journal; what is reported from then on stands there alone.
-    let id = fleet.last().context("no device")?.id.clone();
-    twins.apply([Command::Remove(id)], now)?;
-    report(&mut twins, devices / 2, 2)?;
-    drop(twins);
-    let mut times = Vec::new();
-    for _ in 0..runs {
-        let begin = Instant::now();
-        let twins = open()?;
-        times.push(begin.elapsed());
-        ensure!(twins.parked().len() == devices - 1, "not every twin is there");
-    }
-    Ok(Recovery { open_ms: Spread::of_millis(&times), wanted_ms: 200.0 })
 }
