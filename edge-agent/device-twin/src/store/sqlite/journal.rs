@@ -13,6 +13,7 @@
 //! with a new generation. From then on nothing in the file counts, whether or not the process lives to write there.
 
 mod record;
+mod window;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -24,6 +25,7 @@ use device_model::Timestamp;
 use integer_encoding::VarInt;
 
 use self::record::{Reader, Record, encode, number};
+use self::window::Window;
 use crate::Reported;
 use crate::store::{Durability, Row};
 
@@ -307,19 +309,17 @@ impl Journal {
         until: Option<Tail>,
         mut take: impl FnMut(u64, Record) -> Result<(), E>,
     ) -> Result<Tail, Unread<E>> {
-        let length = self.file.metadata()?.len();
+        let mut window = Window::new(&self.file)?;
         let mut tail = Tail::first(self.generation);
-        let mut payload = Vec::new();
         while until.is_none_or(|until| tail.chain != until.chain) {
-            let mut start = None;
             // Behind what was synced the next frame begins a page.
-            for at in [tail.end, tail.page()] {
-                if start.is_none() {
-                    start = self.frame_at(at, length, tail.chain, &mut payload)?;
-                }
-            }
-            let Some((start, chain)) = start else { break };
-            let mut reader = Reader(&payload);
+            let start = match frame_at(&mut window, tail.end, tail.chain)? {
+                None => frame_at(&mut window, tail.page(), tail.chain)?,
+                found => found,
+            };
+            let Some((start, length, chain)) = start else { break };
+            let payload = window.octets(start, length)?;
+            let mut reader = Reader(payload);
             let senseless = || Unread::Damaged("a frame of the journal cannot be read");
             let apart: i64 = reader.number().ok_or_else(senseless)?;
             let base = Timestamp::from_millis(tail.base.as_millis().wrapping_add(apart));
@@ -334,31 +334,22 @@ impl Journal {
         }
         Ok(tail)
     }
+}
 
-    /// Reads the frame at `at`: where its records begin, and its checksum. `None`: there is none.
-    fn frame_at(
-        &self,
-        at: u64,
-        length: u64,
-        chain: u32,
-        payload: &mut Vec<u8>,
-    ) -> io::Result<Option<(u64, u32)>> {
-        let mut head = [0; HEAD];
-        let left = length.saturating_sub(at);
-        let head = &mut head[..HEAD.min(usize::try_from(left).unwrap_or(HEAD))];
-        self.file.read_exact_at(head, at)?;
-        let mut reader = Reader(head);
-        let parts = reader.number::<u64>().zip(reader.array());
-        let Some((records, crc)) = parts else { return Ok(None) };
-        let read = u64::try_from(head.len() - reader.0.len()).unwrap_or(u64::MAX);
-        if records == 0 || records > left.saturating_sub(read) {
-            return Ok(None);
-        }
-        payload.resize(usize::try_from(records).unwrap_or(usize::MAX), 0);
-        self.file.read_exact_at(payload, at + read)?;
-        let crc = u32::from_le_bytes(crc);
-        Ok((crc32(chain, payload) == crc).then_some((at + read, crc)))
+/// Looks for a frame at `at`: where its records begin, how many octets they have, and its checksum. `None`: there is
+/// none.
+fn frame_at(window: &mut Window<'_>, at: u64, chain: u32) -> io::Result<Option<(u64, usize, u32)>> {
+    let head = window.octets(at, HEAD)?;
+    let mut reader = Reader(head);
+    let parts = reader.number::<u64>().zip(reader.array());
+    let Some((length, crc)) = parts else { return Ok(None) };
+    let start = at + u64::try_from(head.len() - reader.0.len()).unwrap_or(u64::MAX);
+    if length == 0 || length > window.length.saturating_sub(start) {
+        return Ok(None);
     }
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let crc = u32::from_le_bytes(crc);
+    Ok((crc32(chain, window.octets(start, length)?) == crc).then_some((start, length, crc)))
 }
 
 fn crc32(chain: u32, payload: &[u8]) -> u32 {

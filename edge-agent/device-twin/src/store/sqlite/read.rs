@@ -14,12 +14,13 @@ use super::journal::Journal;
 use crate::store::{Stored, StoredProperty, StoredTwin, Tombstone};
 use crate::{Acknowledged, Condition, Desired, Reported, TwinProperty, Uid, Writer};
 
+/// What every row has comes first: each column is looked for by its name, from the first one on.
 const PROPERTIES: &str = "
-SELECT property.row, device, name, type,
-    desired.pv AS desired_pv, highest_generation, highest_cloud_version, manifest,
-    desired.value AS desired_value, generation, set_at, writer, expires_at, cloud_version,
-    beneath_value, beneath_set_at, beneath_cloud_version, ack_code, ack_detail, ack_at,
-    reported.pv AS reported_pv, reported.value AS reported_value, quality, code, source_time, sample_time, received_at
+SELECT property.row, device, name, type, desired.pv AS desired_pv, reported.pv AS reported_pv,
+    received_at, reported.value AS reported_value, quality, code, source_time, sample_time,
+    highest_generation, highest_cloud_version, manifest, desired.value AS desired_value, beneath_value,
+    generation, set_at, writer, expires_at, cloud_version, ack_code, ack_detail, ack_at,
+    beneath_set_at, beneath_cloud_version
 FROM property LEFT JOIN desired USING (row) LEFT JOIN reported USING (row)
 ORDER BY property.row";
 
