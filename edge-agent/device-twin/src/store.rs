@@ -9,6 +9,7 @@ mod document;
 mod edgecore;
 mod memory;
 mod sqlite;
+mod subscription;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use document::{Document, DocumentError};
 pub use edgecore::{Left, Taken, take_edgecore};
 pub use memory::MemoryStore;
 pub use sqlite::{Inspected, JournalExtent, SqliteStore};
+pub use subscription::{MOST_SUBSCRIPTIONS, Subscription, TopicFilter, TopicFilterError};
 
 use crate::{Condition, Reported, TwinProperty, Uid};
 

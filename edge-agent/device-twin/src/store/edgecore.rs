@@ -17,20 +17,21 @@ use serde::Deserialize;
 use serde::de::value::{Error as Unread, StrDeserializer};
 
 use super::sqlite::{copy, explain};
-use super::{Content, StoreError, StoredProperty, StoredTwin};
+use super::{
+    Content, MOST_SUBSCRIPTIONS, StoreError, StoredProperty, StoredTwin, Subscription, TopicFilter,
+};
 use crate::{Condition, Desired, Reported, TwinProperty, Uid, Writer};
 
 /// Tables that hold nothing for a store of twins, and why.
-const OTHER_TABLES: [(&str, &str); 3] = [
+const OTHER_TABLES: [(&str, &str); 2] = [
     ("device_attr", "attributes are not kept here; write them into the device's manifest"),
-    ("sub_topics", "subscriptions of rules are not taken; make the rules again"),
     ("target_urls", "there is no ServiceBus here"),
 ];
 
 /// What was taken from an `edgecore.db`.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
-    /// Devices with their properties.
+    /// Devices with their properties, and subscriptions of rules.
     pub content: Content,
     /// What was not, by name.
     pub left: Vec<Left>,
@@ -124,6 +125,9 @@ fn take(connection: &Connection, now: Timestamp) -> rusqlite::Result<Taken> {
             taken.leave(format!("{device} {name}{side}"), &reason);
         }
     }
+    if has_table(connection, "sub_topics")? {
+        subscriptions(connection, now, &mut taken)?;
+    }
     for (table, reason) in OTHER_TABLES {
         if has_table(connection, table)? {
             let count = format!("SELECT count(*) FROM {table}");
@@ -134,6 +138,34 @@ fn take(connection: &Connection, now: Timestamp) -> rusqlite::Result<Taken> {
         }
     }
     Ok(taken)
+}
+
+/// What rules of the cloud want to hear of this node.
+fn subscriptions(
+    connection: &Connection,
+    now: Timestamp,
+    taken: &mut Taken,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT topic FROM sub_topics ORDER BY topic")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let topic: Option<String> = row.get(0)?;
+        let topic = topic.unwrap_or_default();
+        match TopicFilter::new(&topic) {
+            Ok(_) if taken.content.objects.len() == MOST_SUBSCRIPTIONS => {
+                let most =
+                    format!("at most {MOST_SUBSCRIPTIONS} are kept; join some with wildcards");
+                taken.leave(format!("subscription {topic}"), &most);
+            }
+            Ok(filter) => {
+                let writer = Writer::local("edgecore");
+                let one = Subscription { filter, writer, set_at: now, removed: false };
+                taken.content.objects.push(one.object());
+            }
+            Err(error) => taken.leave(format!("subscription {topic}"), &error),
+        }
+    }
+    Ok(())
 }
 
 impl Taken {

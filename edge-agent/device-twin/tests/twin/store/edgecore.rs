@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use device_model::{DataType, Quality, QualityCode, Timestamp, Value};
-use device_twin::store::{Taken, take_edgecore};
+use device_twin::store::{MOST_SUBSCRIPTIONS, Object, Subscription, Taken, take_edgecore};
 use device_twin::{StoreError, TwinProperty, Uid, Writer};
 use rusqlite::Connection;
 
@@ -38,7 +38,7 @@ INSERT INTO device_twin (deviceid, name, expected, actual, expected_meta, actual
     ('plant/pump', 'running', NULL, 'true', NULL, 'nonsense', 'boolean'),
     ('plant/pump', 'gone', NULL, NULL, NULL, NULL, 'deleted'),
     ('plant/nobody', 'speed', '1', NULL, NULL, NULL, 'int');
-INSERT INTO sub_topics VALUES ('a/#'), ('b');
+INSERT INTO sub_topics VALUES ('default/alarms/#'), ('default/b'), ('$hw/x'), ('a#');
 INSERT INTO device_attr (deviceid, name, value) VALUES ('plant/pump', 'site', 'north');
 "#;
 
@@ -99,10 +99,33 @@ fn twins_of_edgecore_are_taken_and_what_is_left_is_named() {
             "device plant/Bad_Name",
             "plant/nobody speed",
             "plant/pump level, actual value",
-            "table device_attr (1 rows)",
-            "table sub_topics (2 rows)"
+            "subscription $hw/x",
+            "subscription a#",
+            "table device_attr (1 rows)"
         ]
     );
+    let subscriptions = content.objects.iter().map(|object| Subscription::read(object).unwrap());
+    let subscriptions: Vec<_> = subscriptions
+        .map(|one| (one.filter.to_string(), one.writer, one.set_at, one.removed))
+        .collect();
+    let of = |filter: &str| (filter.to_owned(), Writer::local("edgecore"), at(9), false);
+    assert_eq!(subscriptions, [of("default/alarms/#"), of("default/b")]);
+}
+
+#[test]
+fn more_subscriptions_than_are_kept_are_left_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let insert = (0..=MOST_SUBSCRIPTIONS)
+        .map(|number| format!("INSERT INTO sub_topics VALUES ('default/{number:03}');"));
+    let path = edgecore(directory.path(), &insert.collect::<String>());
+    let Taken { content, left } = taken(&path).unwrap().unwrap();
+    assert_eq!(content.objects.iter().map(is_subscription).filter(|is| *is).count(), 256);
+    let [one] = left.as_slice() else { panic!("{left:?}") };
+    assert!(one.name == "subscription default/256" && one.reason.contains("256"), "{one:?}");
+}
+
+fn is_subscription(object: &Object) -> bool {
+    Subscription::read(object).is_ok()
 }
 
 #[test]
