@@ -7,7 +7,7 @@ use bytes::Bytes;
 use edge_agent::api::sse::Parser;
 use edge_agent::api::view::{DeviceList, DeviceView};
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
@@ -17,6 +17,15 @@ use tokio::net::UnixStream;
 /// Nobody answers.
 pub async fn get(socket: &Path, path: &str) -> Result<(u16, Bytes)> {
     send(socket, Request::get(path).header("host", "localhost").body(Full::default())?).await
+}
+
+/// Status and body of a request without a body.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn ask(socket: &Path, method: Method, path: &str) -> Result<(u16, Bytes)> {
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    send(socket, request.body(Full::default())?).await
 }
 
 /// Status and body of a PATCH with a JSON body.

@@ -8,6 +8,7 @@ use e2e::http;
 use e2e::mosquitto::{Broker, Subscriber, publish};
 use e2e::wait::eventually;
 use e2e::world::{Machine, PATIENCE, World};
+use hyper::Method;
 use rustix::process::Signal;
 use serde_json::Value as Json;
 use std::net::SocketAddr;
@@ -131,5 +132,59 @@ async fn whatever_breaks_the_way_to_mosquitto_it_is_told_the_newest_values() -> 
         until_mqtt(&world, "ok").await?;
         served(&mut app, address, &format!("after {outage:?}")).await?;
     }
+    world.stop().await
+}
+
+/// Waits until the external broker has the subscription to `filter`.
+async fn until_subscribed(world: &World, filter: &str) -> Result<()> {
+    eventually(PATIENCE, "a subscription", async || {
+        let (status, body) = http::get(&world.api(), &subscription(filter)).await?;
+        let one: Json = serde_json::from_slice(&body)?;
+        ensure!(status == 200 && one["external"] == "subscribed", "{one}");
+        Ok(())
+    })
+    .await
+}
+
+fn subscription(filter: &str) -> String {
+    format!("/v1/subscriptions/{}", filter.replace('/', "%2F").replace('#', "%23"))
+}
+
+#[tokio::test]
+async fn mosquitto_is_asked_for_each_stored_subscription_whenever_it_is_back() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = Broker::start(free_port()?, folder.path()).await?;
+    let address = broker.address();
+    let world = world(address).await?;
+    for filter in ["default/alarms/#", "default/over"] {
+        let (status, _) = http::ask(&world.api(), Method::PUT, &subscription(filter)).await?;
+        ensure!(status == 201, "{status}");
+        until_subscribed(&world, filter).await?;
+    }
+    let mut messages = http::events(&world.api(), "/v1/messages").await?;
+    let mut heard = async |topic: &str, text: &str| -> Result<()> {
+        let waiting = tokio::time::timeout(PATIENCE, messages.next());
+        let message = waiting.await??.context("the stream ended")?;
+        let is = message["topic"] == topic && message["text"] == text;
+        ensure!(is && message["broker"] == "external", "{message}, not {topic}: {text}");
+        Ok(())
+    };
+    publish(address, "default/other", "not heard").await?;
+    publish(address, "default/alarms/1", "first").await?;
+    heard("default/alarms/1", "first").await?;
+    broker.stop().await?;
+    until_mqtt(&world, "degraded").await?;
+    // One that knows nothing of the session.
+    let folder = tempfile::tempdir()?;
+    let _broker = Broker::start(address, folder.path()).await?;
+    until_subscribed(&world, "default/alarms/#").await?;
+    publish(address, "default/alarms/2", "second").await?;
+    heard("default/alarms/2", "second").await?;
+    let over = subscription("default/over");
+    let (status, _) = http::ask(&world.api(), Method::DELETE, &over).await?;
+    ensure!(status == 204, "{status}");
+    publish(address, "default/over", "not heard").await?;
+    publish(address, "default/alarms/3", "third").await?;
+    heard("default/alarms/3", "third").await?;
     world.stop().await
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use device_twin::store::Object;
+use device_twin::store::{Object, Subscription};
 use device_twin::{Limits, MemoryStore, Settings, SqliteStore, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -29,6 +29,7 @@ use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
+use crate::subscriptions::Subscriptions;
 use crate::twins::{Core, Owner, Twins};
 use crate::{AgentConfig, Error, Reloader, config};
 
@@ -125,7 +126,7 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self { config, addresses, opened, dmi, api, api_tcp, broker, external, live, .. } =
             self;
-        let Opened { core, registrations, aside } = opened;
+        let Opened { core, registrations, subscriptions, aside } = opened;
         let epoch = core.epoch();
         let known = core.parked().cloned().collect();
         let health = Arc::new(Health::default());
@@ -136,6 +137,9 @@ impl Agent {
         }
         let catalogue = Arc::new(Catalogue::default());
         let metrics = Arc::new(Metrics::default());
+        let mode = config.mqtt.mode;
+        let (subscriptions, keeper) =
+            Subscriptions::new(&subscriptions, mode, twins.clone(), metrics.clone());
         let faults = Arc::new(Faults::default());
         let dir = &config.manifests.dir;
         let watched =
@@ -179,6 +183,7 @@ impl Agent {
             health: health.clone(),
             history: history.clone(),
             catalogue,
+            subscriptions: subscriptions.clone(),
             // Nobody can set them yet.
             limits: Limits::default(),
             epoch,
@@ -211,7 +216,13 @@ impl Agent {
                 Ok(())
             }
         });
-        let inbox = Arc::new(Receiver { twins: twins.clone(), metrics: metrics.clone() });
+        parts.spawn("subscriptions", keeper.run(token.clone()));
+        let inbox = Receiver {
+            twins: twins.clone(),
+            metrics: metrics.clone(),
+            subscriptions: subscriptions.clone(),
+        };
+        let inbox = Arc::new(inbox);
         let node = &config.node.name;
         if let Some(broker) = broker {
             let publisher = broker.publisher();
@@ -222,7 +233,8 @@ impl Agent {
             parts.spawn("event bus", outbox);
         }
         if let Some(external) = external {
-            let external = external.with(twins.feed().clone(), health, metrics.clone());
+            let external =
+                external.with(twins.feed().clone(), health, metrics.clone(), subscriptions);
             let outbox = Outbox::new(external.link(), twins.clone(), node.clone(), metrics)
                 .run(start, token.clone());
             parts.spawn("external broker", external.run(inbox, token.clone()));
@@ -312,6 +324,7 @@ async fn tick(twins: Twins, stop: CancellationToken) -> Result<(), String> {
 struct Opened {
     core: Core,
     registrations: Vec<Object>,
+    subscriptions: Vec<Object>,
     /// Where the store is that was damaged, if it was.
     aside: Option<PathBuf>,
 }
@@ -321,7 +334,8 @@ fn open_core(config: &config::Store, settings: &Settings) -> Result<Opened, Erro
     let open = |aside| {
         let mut core = Core::open(open_store(config)?, settings.clone(), now())?;
         let registrations = core.store().objects(registration::KIND)?;
-        Ok(Opened { core, registrations, aside })
+        let subscriptions = core.store().objects(Subscription::KIND)?;
+        Ok(Opened { core, registrations, subscriptions, aside })
     };
     let (place, reason) = match open(None) {
         Err(Error::Store(StoreError::Damaged { place, reason })) => (place, reason),

@@ -13,6 +13,8 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+use crate::messages::Heard;
+
 pub(crate) use embedded::Embedded;
 pub(crate) use external::Prepared;
 
@@ -59,12 +61,16 @@ pub(crate) struct Delivered {
     pub(crate) taken: u64,
 }
 
-/// Gets each message that a client publishes, in the client's order, before the broker acknowledges it.
+/// Gets each message that a client publishes, in the client's order, before the broker acknowledges it: first `hear`,
+/// then, where nobody subscribed, one of the others.
 pub(crate) trait Inbox: Send + Sync + 'static {
     /// Whether a client may publish on `topic` at all; a refusal is counted.
     fn allows(&self, client: &str, topic: &str) -> bool;
 
-    /// A message that a broker had kept, and that may be of any age.
+    /// A message that somebody may have subscribed to who is no client; whether that is so. Never waits.
+    fn hear(&self, heard: Heard<'_>) -> bool;
+
+    /// A request that a broker had kept, and that may be of any age.
     fn kept(&self, client: &str, topic: &str);
 
     /// Takes one message. Its publisher waits until the future is done.

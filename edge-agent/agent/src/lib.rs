@@ -28,10 +28,12 @@ mod history;
 mod leases;
 mod manifests;
 mod mappers;
+mod messages;
 mod metrics;
 mod refuse;
 mod reload;
 mod socket;
+mod subscriptions;
 mod traces;
 mod twins;
 

@@ -36,6 +36,12 @@ pub(crate) struct Metrics {
     pub(crate) bus_lost: AtomicU64,
     /// Messages that the external broker has not taken yet.
     pub(crate) bus_waiting: AtomicU64,
+    /// Messages of applications that came over stored subscriptions.
+    pub(crate) bus_messages: AtomicU64,
+    /// Those among them that were too large to be kept whole.
+    pub(crate) bus_messages_large: AtomicU64,
+    /// Stored subscriptions that the external broker refused, at each connection anew.
+    pub(crate) bus_subscriptions_refused: AtomicU64,
     /// From the acceptance of a desired value to its final acknowledgement.
     pub(crate) settled: Histogram,
 }
@@ -68,6 +74,21 @@ impl Metrics {
                 "bus_lost",
                 "messages that the external broker did not get; it gets the newest state instead",
                 &self.bus_lost,
+            ),
+            (
+                "bus_messages",
+                "messages of applications that came over stored subscriptions",
+                &self.bus_messages,
+            ),
+            (
+                "bus_messages_large",
+                "messages of applications of which the payload was too large to be kept",
+                &self.bus_messages_large,
+            ),
+            (
+                "bus_subscriptions_refused",
+                "stored subscriptions that the external broker refused, at each connection anew",
+                &self.bus_subscriptions_refused,
             ),
         ];
         let Counters { changes, unchanged, repeats, refused, conflicts, former_lives, .. } = *rules;

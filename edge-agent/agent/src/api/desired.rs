@@ -61,11 +61,7 @@ pub(super) async fn write(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DesiredAnswer>, ErrorView> {
-    if context.read_only {
-        let message = "this agent is configured to be read only";
-        let remedy = "set api.readOnly: false in its configuration, or write elsewhere";
-        return Err(ErrorView::new(403, "method", message, remedy));
-    }
+    context.writable()?;
     let parameters = parameters.only(&["wait"])?;
     let wait = parameters.get("wait", duration, "write it with a unit, such as wait=5s")?;
     let body = body.map_err(|rejection| request::unread(&rejection))?;

@@ -21,7 +21,7 @@ use crate::twins::Unavailable;
 /// Feed entries taken at a time.
 const CHUNK: usize = 64;
 /// A silent stream says so this often, so that a dead peer is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A client's place in the feed.
 struct Place {
@@ -78,10 +78,11 @@ pub(super) async fn stream(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-fn last_event_id(header: &HeaderValue) -> Result<u64, ErrorView> {
+pub(super) fn last_event_id(header: &HeaderValue) -> Result<u64, ErrorView> {
     let text = String::from_utf8_lossy(header.as_bytes());
     text.parse().map_err(|_| {
-        let (field, remedy) = ("Last-Event-ID", "send the id of an event, a whole number");
+        let (field, remedy) =
+            ("Last-Event-ID", "send the id of an event of this stream, a whole number");
         ErrorView::new(400, field, format!("{field}: {text} cannot be read"), remedy)
     })
 }

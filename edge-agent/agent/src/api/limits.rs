@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use device_twin::Limits;
+use device_twin::store::MOST_SUBSCRIPTIONS;
 
 use super::Context;
 use super::desired::{LONGEST_EXPIRY, LONGEST_WAIT};
 use super::request::{BODY_LIMIT, Parameters};
 use super::schema::LAST;
 use super::view::{ErrorView, LimitsView};
-use crate::history;
+use crate::{history, messages};
 
 /// How much of everything is taken
 #[utoipa::path(
@@ -34,6 +35,9 @@ pub(super) async fn limits(
         expiry_seconds: LONGEST_EXPIRY.as_secs(),
         history_changes: context.history.depth(),
         history_octets: history::LARGEST,
+        subscriptions: MOST_SUBSCRIPTIONS,
+        messages: messages::MOST,
+        message_octets: messages::LARGEST,
         read_only: context.read_only,
     }))
 }

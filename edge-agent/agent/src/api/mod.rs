@@ -6,6 +6,7 @@ mod events;
 mod kubernetes;
 mod limits;
 mod listen;
+mod messages;
 #[cfg(test)]
 mod openapi;
 mod past;
@@ -14,6 +15,7 @@ mod request;
 mod schema;
 pub mod sse;
 mod status;
+mod subscriptions;
 mod token;
 pub mod view;
 
@@ -40,6 +42,7 @@ use crate::manifests::Faults;
 use crate::mappers::Mappers;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
+use crate::subscriptions::Subscriptions;
 use crate::twins::{Twins, Unavailable};
 pub(crate) use listen::Tcp;
 use listen::Tls;
@@ -59,11 +62,24 @@ pub(crate) struct Context {
     pub(crate) health: Arc<Health>,
     pub(crate) history: Arc<History>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) limits: Limits,
     pub(crate) epoch: u64,
     /// Whether nothing can be written.
     pub(crate) read_only: bool,
     pub(crate) stop: CancellationToken,
+}
+
+impl Context {
+    /// Refuses to write where the agent is read only.
+    fn writable(&self) -> Result<(), ErrorView> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let message = "this agent is configured to be read only";
+        let remedy = "set api.readOnly: false in its configuration, or write elsewhere";
+        Err(ErrorView::new(403, "method", message, remedy))
+    }
 }
 
 /// Answers requests on `socket`, and on `tcp` if there is one, until the context's token is cancelled.
@@ -110,6 +126,12 @@ fn routes(context: Context) -> Router {
         .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
         .route("/v1/devices/{namespace}/{name}/history", get(past::history))
         .route("/v1/events", get(events::stream))
+        .route("/v1/messages", get(messages::stream))
+        .route("/v1/subscriptions", get(subscriptions::list))
+        .route(
+            "/v1/subscriptions/{filter}",
+            get(subscriptions::one).put(subscriptions::add).delete(subscriptions::remove),
+        )
         .route("/v1/limits", get(limits::limits))
         .route("/v1/openapi.json", get(document))
         .route("/healthz", get(status::alive))
@@ -209,7 +231,9 @@ async fn no_such_path(request: Request) -> ErrorView {
 async fn no_such_method(request: Request) -> ErrorView {
     let path = request.uri().path();
     let message = format!("{} does not go with {path}", request.method());
-    let remedy = if path.ends_with("/desired") {
+    let remedy = if path.starts_with("/v1/subscriptions") {
+        "read with GET; add with PUT /v1/subscriptions/FILTER, take away with DELETE"
+    } else if path.ends_with("/desired") {
         "write desired values with PATCH; read them with GET /v1/devices/NAMESPACE/NAME"
     } else {
         "read with GET; write desired values with PATCH /v1/devices/NAMESPACE/NAME/desired"

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{desired, events, limits, past, status};
+use super::{desired, events, limits, messages, past, status, subscriptions};
 
 /// What everybody must know before the first request.
 const ABOUT: &str = "\
@@ -23,13 +23,18 @@ configuration says so. Every error has the same form. A query parameter or a key
         desired::write,
         past::history,
         events::stream,
+        messages::stream,
+        subscriptions::list,
+        subscriptions::one,
+        subscriptions::add,
+        subscriptions::remove,
         limits::limits,
         status::alive,
         status::ready,
         status::metrics,
         super::document,
     ),
-    components(schemas(super::view::Event, super::view::DesiredValue)),
+    components(schemas(super::view::Event, super::view::MessageEvent, super::view::DesiredValue)),
     security(("token" = [])),
     modifiers(&Common),
 )]
@@ -44,7 +49,7 @@ impl Modify for Common {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", token);
         for item in document.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.patch];
+            let operations = [&mut item.get, &mut item.put, &mut item.delete, &mut item.patch];
             for operation in operations.into_iter().flatten() {
                 // A list without a member says nothing.
                 operation.tags = None;

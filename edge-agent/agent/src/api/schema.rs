@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 
 use device_model::{AckCode, QualityCode};
+use device_twin::store::TopicFilter as Filter;
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
 use utoipa::openapi::{KnownFormat, Object, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// Largest version and revision: exact in JSON.
 pub(super) const LAST: u64 = (1 << 53) - 1;
+
+/// What [`Filter::new`] takes, but for characters that Unicode has set aside.
+const FILTER: &str = r"^(#|(\+|[^+#/$\u0000-\u001f\u007f-\u009f][^+#/\u0000-\u001f\u007f-\u009f]*)?(/(\+|[^+#/\u0000-\u001f\u007f-\u009f]*)){0,62}(/(#|\+|[^+#/\u0000-\u001f\u007f-\u009f]*))?)$";
 
 macro_rules! described {
     ($($name:ident => $object:expr;)*) => {$(
@@ -53,6 +57,13 @@ described! {
         .schema_type(Type::Integer)
         .description(Some("What became of a desired value"))
         .enum_values(Some(AckCode::ALL.map(AckCode::number)));
+    TopicFilter => ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("A filter of topics, as MQTT writes it, for none that begins with $"))
+        .min_length(Some(1))
+        .max_length(Some(Filter::LONGEST))
+        .pattern(Some(FILTER))
+        .examples(["default/alarms"]);
     Given => ObjectBuilder::new()
         .schema_type(SchemaType::Array(vec![Type::String, Type::Number, Type::Boolean, Type::Null]))
         .description(Some("Text, a number or a truth; null withdraws the wish"))

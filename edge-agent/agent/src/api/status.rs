@@ -128,6 +128,11 @@ pub(super) async fn metrics(
             value: number(context.faults.all().len()),
         },
         Gauge {
+            name: "bus_subscriptions",
+            help: "stored subscriptions to topics of applications",
+            value: number(context.subscriptions.wanted().len()),
+        },
+        Gauge {
             name: "oldest_reading_seconds",
             help: "age of the reported value that was refreshed the longest time ago",
             value: counted.oldest_reading.map_or(0, |oldest| now().since(oldest).as_secs()),

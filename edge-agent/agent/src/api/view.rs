@@ -4,6 +4,7 @@
 
 mod history;
 mod ready;
+mod subscription;
 mod wish;
 
 use device_model::{
@@ -17,6 +18,10 @@ use super::schema;
 pub use history::{HistoryView, PastView, PropertyHistory};
 pub use ready::{
     AliveView, Life, ManifestProblem, Part, PartStatus, PartView, Readiness, ReadyView,
+};
+pub use subscription::{
+    BrokerName, MessageEvent, MessageView, MissedView, SubscriptionList, SubscriptionState,
+    SubscriptionView,
 };
 pub use wish::{
     AcceptedView, CurrentProperty, CurrentView, DesiredAnswer, DesiredPatch, DesiredValue,
@@ -228,6 +233,12 @@ pub struct LimitsView {
     pub history_changes: usize,
     /// Octets of all that is kept of changes.
     pub history_octets: usize,
+    /// Subscriptions to topics of applications.
+    pub subscriptions: usize,
+    /// Messages of applications that are kept.
+    pub messages: usize,
+    /// Octets of the largest message of which the payload is kept.
+    pub message_octets: usize,
     /// Whether nothing can be written.
     pub read_only: bool,
 }

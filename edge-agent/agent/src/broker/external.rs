@@ -3,6 +3,8 @@
 //! Nobody waits for it but those who publish to it. The session there is a lasting one, and a request is acknowledged
 //! when it is committed: what apps send with QoS 1 while the agent, or the connection, is away comes later.
 
+mod subscriber;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,19 +14,22 @@ use bytes::Bytes;
 use rumqttc_next::mqttbytes::v4::{Publish, SubAck, SubscribeReasonCode};
 use rumqttc_next::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet,
-    PublishOptions, QoS, SessionMode, StateError, SubscribeFilterInput, Transport, mqttbytes,
+    PublishOptions, QoS, SessionMode, StateError, Transport, mqttbytes,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::subscriber::{FILTERS, Subscriber};
 use super::secret_file::read;
 use super::{BindError, Broker, Connection, Delivered, Inbox};
-use crate::api::view::{Part, PartStatus};
+use crate::api::view::{BrokerName, Part, PartStatus};
 use crate::config::{BrokerAddress, ExternalBroker, Mqtt};
 use crate::feed::Feed;
 use crate::health::Health;
+use crate::messages::Heard;
 use crate::metrics::Metrics;
+use crate::subscriptions::Subscriptions;
 
 /// First wait before the next try, and the longest one; up to as much again is added by chance.
 const PACE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
@@ -37,12 +42,6 @@ const INCOMING: usize = 64;
 const PACKET: usize = 16 * 1024 * 1024;
 /// What the agent calls its peer where clients have names.
 const PEER: &str = "external broker";
-/// What it serves: KubeEdge's fixed list, without the ways to the cloud.
-const FILTERS: [&str; 3] = [
-    "$hw/events/device/+/+/twin/+",
-    "$hw/events/device/+/+/state/update",
-    "$hw/events/node/+/membership/get",
-];
 
 /// The broker outside, as it is configured.
 pub(crate) struct External {
@@ -52,6 +51,8 @@ pub(crate) struct External {
     link: Link,
     feed: Arc<Feed>,
     health: Arc<Health>,
+    subscriptions: Arc<Subscriptions>,
+    quality: QoS,
 }
 
 /// What is read from files before anything is bound.
@@ -59,7 +60,8 @@ pub(crate) struct Prepared {
     options: MqttOptions,
     url: String,
     keep_alive: Duration,
-    publish: PublishOptions,
+    quality: QoS,
+    retain: bool,
 }
 
 /// Publishes to the broker outside. Cheap to clone.
@@ -83,6 +85,12 @@ struct Present {
 struct Counts {
     published: AtomicU64,
     taken: AtomicU64,
+}
+
+/// A message, and whether somebody who subscribed to it has it already.
+struct Taken {
+    publish: Publish,
+    heard: bool,
 }
 
 /// Why a connection ended, or did not come about.
@@ -116,9 +124,9 @@ impl Prepared {
         if tls {
             options.set_transport(transport(external).map_err(BindError)?);
         }
-        let publish = PublishOptions::new(quality(config.qos)).retain(config.retain);
+        let (quality, retain) = (quality(config.qos), config.retain);
         let keep_alive = *external.keep_alive;
-        Ok(Self { options, url: external.url.clone(), keep_alive, publish })
+        Ok(Self { options, url: external.url.clone(), keep_alive, quality, retain })
     }
 
     /// Ready to run; `feed` tells up to where is known what is told at the beginning of a connection.
@@ -127,13 +135,15 @@ impl Prepared {
         feed: Arc<Feed>,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
+        subscriptions: Arc<Subscriptions>,
     ) -> External {
-        let Self { options, url, keep_alive, publish } = self;
+        let Self { options, url, keep_alive, quality, retain } = self;
+        let publish = PublishOptions::new(quality).retain(retain);
         let present = Arc::new(watch::Sender::new(None));
         let link = Link { present, delivered: Arc::default(), publish, metrics };
         // The client itself gives up at the second ping without an answer; this is for one that cannot even write.
         let silence = keep_alive * 2 + Duration::from_secs(5);
-        External { options, url, silence, link, feed, health }
+        External { options, url, silence, link, feed, health, subscriptions, quality }
     }
 }
 
@@ -152,12 +162,15 @@ impl External {
         let mut waits = waits();
         let mut number = 0;
         let mut mode = SessionMode::Persistent;
+        let (subscriptions, metrics) = (self.subscriptions.clone(), self.link.metrics.clone());
+        let mut subscriber = Subscriber::new(subscriptions, metrics, self.quality);
         loop {
             let lost = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                lost = self.connection(&mut number, mode, &*inbox) => lost,
+                lost = self.connection(&mut number, mode, &*inbox, &mut subscriber) => lost,
             };
+            subscriber.begin();
             self.link.present.send_replace(None);
             let remedy = "is the broker at mqtt.external.url running, and does it let this client in? \
                           It is tried again and gets the newest values then";
@@ -178,7 +191,13 @@ impl External {
     }
 
     /// One connection from its beginning to its end.
-    async fn connection(&self, number: &mut u64, mode: SessionMode, inbox: &dyn Inbox) -> Lost {
+    async fn connection(
+        &self,
+        number: &mut u64,
+        mode: SessionMode,
+        inbox: &dyn Inbox,
+        subscriber: &mut Subscriber,
+    ) -> Lost {
         let mut options = self.options.clone();
         options.set_session_mode(mode);
         let (client, mut events) =
@@ -187,11 +206,6 @@ impl External {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {}
             Ok(other) => return Lost::before(format!("it said {other:?} first")),
             Err(lost) => return lost,
-        }
-        // One packet: a filter that is refused leaves the others.
-        let filters = FILTERS.map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
-        if let Err(error) = client.try_subscribe_many(filters) {
-            return Lost::before(error.to_string());
         }
         *number += 1;
         if *number > 1 {
@@ -204,23 +218,33 @@ impl External {
         self.link.present.send_replace(Some(present));
         let (queue, requests) = mpsc::channel(INCOMING);
         let mut lost = tokio::select! {
-            lost = self.read(&mut events, queue) => lost,
+            lost = self.read(&mut events, queue, inbox) => lost,
             never = work(&client, requests, inbox) => match never {},
+            never = subscriber.run(&client, |answer| self.subscribed(answer)) => match never {},
         };
         lost.was_up = true;
         lost
     }
 
-    /// Drives the connection; requests go to `queue`.
-    async fn read(&self, events: &mut EventLoop, queue: mpsc::Sender<Publish>) -> Lost {
+    /// Drives the connection; requests go to `queue`. What somebody subscribed to is heard at once, so that no payload of
+    /// it waits there; it is acknowledged in its order.
+    async fn read(
+        &self,
+        events: &mut EventLoop,
+        queue: mpsc::Sender<Taken>,
+        inbox: &dyn Inbox,
+    ) -> Lost {
         loop {
             match self.next(events).await {
-                Ok(Event::Incoming(Packet::Publish(request))) => {
-                    if queue.send(request).await.is_err() {
+                Ok(Event::Incoming(Packet::Publish(mut publish))) => {
+                    let heard = heard(&publish).is_some_and(|heard| inbox.hear(heard));
+                    if heard {
+                        publish.payload = Bytes::new();
+                    }
+                    if queue.send(Taken { publish, heard }).await.is_err() {
                         return Lost::before("nobody takes its requests".into());
                     }
                 }
-                Ok(Event::Incoming(Packet::SubAck(answer))) => self.subscribed(&answer),
                 Ok(
                     Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_))
                     | Event::Outgoing(Outgoing::Publish(0)),
@@ -256,6 +280,12 @@ impl External {
     }
 }
 
+fn heard(publish: &Publish) -> Option<Heard<'_>> {
+    let topic = std::str::from_utf8(&publish.topic).ok()?;
+    let (payload, retained) = (&*publish.payload, publish.retain);
+    Some(Heard { broker: BrokerName::External, topic, payload, retained })
+}
+
 impl Lost {
     fn before(reason: String) -> Self {
         Self { reason, was_up: false, poisoned: false }
@@ -275,11 +305,13 @@ impl Lost {
 /// Hands requests over one after the other, and acknowledges each when it is done.
 async fn work(
     client: &AsyncClient,
-    mut requests: mpsc::Receiver<Publish>,
+    mut requests: mpsc::Receiver<Taken>,
     inbox: &dyn Inbox,
 ) -> std::convert::Infallible {
-    while let Some(request) = requests.recv().await {
-        if let Ok(topic) = std::str::from_utf8(&request.topic) {
+    while let Some(Taken { publish: request, heard }) = requests.recv().await {
+        if let Ok(topic) = std::str::from_utf8(&request.topic)
+            && !heard
+        {
             if request.retain {
                 inbox.kept(PEER, topic);
             } else {

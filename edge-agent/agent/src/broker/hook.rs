@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use super::Inbox;
 use super::filters::Filters;
+use crate::api::view::BrokerName;
+use crate::messages::Heard;
 
 /// How long a session may outlive its connection.
 pub(super) const LONGEST_SESSION: Duration = Duration::from_secs(24 * 3600);
@@ -112,7 +114,7 @@ impl BrokerEventHandler for Hook {
         };
         // mqtt5 hands a will to subscribers without telling anybody else of it.
         Box::pin(async move {
-            if inbox.allows(&event.client_id, &topic) {
+            if inbox.allows(&event.client_id, &topic) && !inbox.hear(heard(&topic, &payload)) {
                 inbox.receive(&event.client_id, &topic, &payload).await;
             }
         })
@@ -123,10 +125,16 @@ impl BrokerEventHandler for Hook {
         event: ClientPublishEvent,
     ) -> Pin<Box<dyn Future<Output = PublishAction> + Send + 'a>> {
         Box::pin(async move {
-            if let Some(inbox) = self.inbox.get() {
+            if let Some(inbox) = self.inbox.get()
+                && !inbox.hear(heard(&event.topic, &event.payload))
+            {
                 inbox.receive(&event.client_id, &event.topic, &event.payload).await;
             }
             PublishAction::Continue
         })
     }
+}
+
+fn heard<'a>(topic: &'a str, payload: &'a [u8]) -> Heard<'a> {
+    Heard { broker: BrokerName::Embedded, topic, payload, retained: false }
 }

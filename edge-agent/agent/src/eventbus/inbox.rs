@@ -17,7 +17,9 @@ use super::topic::{self, Topic};
 use crate::broker::Inbox;
 use crate::clock::now;
 use crate::feed::{Entry, Origin, Touched};
+use crate::messages::Heard;
 use crate::metrics::Metrics;
+use crate::subscriptions::Subscriptions;
 use crate::twins::{Twins, Unavailable};
 
 /// Takes what clients publish.
@@ -25,6 +27,7 @@ use crate::twins::{Twins, Unavailable};
 pub(crate) struct Receiver {
     pub(crate) twins: Twins,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) subscriptions: Arc<Subscriptions>,
 }
 
 impl Inbox for Receiver {
@@ -39,6 +42,10 @@ impl Inbox for Receiver {
         };
         self.metrics.bus_refused.note(Kind::Foreign, reason, client, topic, why);
         false
+    }
+
+    fn hear(&self, heard: Heard<'_>) -> bool {
+        self.subscriptions.hear(heard)
     }
 
     fn kept(&self, client: &str, topic: &str) {
@@ -105,7 +112,7 @@ impl Receiver {
                 self.refuse(
                     from,
                     Reason::NoRoute,
-                    "it is for the cloud, and there is no way there",
+                    "it is for the cloud, there is no way there, and nobody subscribed to it",
                 );
                 return Ok(());
             }

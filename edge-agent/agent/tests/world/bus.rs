@@ -62,6 +62,10 @@ impl Bus {
         self.client.publish(topic, quality, false, payload).await.unwrap();
     }
 
+    pub(crate) async fn publish_octets(&self, topic: &str, payload: Vec<u8>) {
+        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
+    }
+
     pub(crate) async fn publish_retained(&self, topic: &str, payload: &str) {
         self.client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
     }

@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -25,6 +26,7 @@ pub(crate) mod lab;
 pub(crate) mod mapper;
 pub(crate) mod outside;
 pub(crate) mod program;
+pub(crate) mod subscriptions;
 
 /// Longest time that anything here may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,11 +132,19 @@ impl World {
         headers: &[(&str, &str)],
         query: &str,
     ) -> (JoinSet<()>, mpsc::Receiver<Event>) {
+        self.stream(headers, &format!("/v1/events{query}")).await
+    }
+
+    /// Follows any stream of events.
+    pub(crate) async fn stream<T: DeserializeOwned + Send + 'static>(
+        &self,
+        headers: &[(&str, &str)],
+        path: &str,
+    ) -> (JoinSet<()>, mpsc::Receiver<T>) {
         let stream = UnixStream::connect(&self.addresses.api).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let uri = format!("/v1/events{query}");
-        let mut request = Request::builder().uri(uri).header("host", "agent");
+        let mut request = Request::builder().uri(path).header("host", "agent");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,11 +1,16 @@
 //! What stands outside of the agent: a broker, and a gate on the way to it.
 
+use std::future::{Future, ready};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::{StorageBackend, StorageConfig};
+use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::{BrokerConfig, MqttBroker};
+use mqtt5::packet::connect::ConnectPacket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -16,10 +21,56 @@ use super::eventually;
 /// A broker of its own; gone when dropped, with all sessions.
 pub(crate) struct Outside {
     pub(crate) address: SocketAddr,
+    refused: Arc<Mutex<Vec<String>>>,
+    router: Arc<MessageRouter>,
     _tasks: JoinSet<()>,
 }
 
+/// Lets everybody do anything, but for some filters.
+struct Rules(Arc<Mutex<Vec<String>>>);
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl AuthProvider for Rules {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a ConnectPacket,
+        _: SocketAddr,
+    ) -> Answer<'a, mqtt5::error::Result<AuthResult>> {
+        Box::pin(ready(Ok(AuthResult::success())))
+    }
+
+    fn authorize_publish<'a>(
+        &'a self,
+        _: &str,
+        _: Option<&'a str>,
+        _: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(ready(true))
+    }
+
+    fn authorize_subscribe<'a>(
+        &'a self,
+        _: &str,
+        _: Option<&'a str>,
+        filter: &'a str,
+    ) -> Answer<'a, bool> {
+        let refused = self.0.lock().unwrap().iter().any(|one| one == filter);
+        Box::pin(ready(!refused))
+    }
+}
+
 impl Outside {
+    /// How many filters somebody is subscribed to.
+    pub(crate) async fn filters(&self) -> usize {
+        self.router.topic_count().await
+    }
+
+    /// Refuses these filters from now on, and no others.
+    pub(crate) fn refuse(&self, filters: &[&str]) {
+        *self.refused.lock().unwrap() = filters.iter().map(ToString::to_string).collect();
+    }
+
     /// On a free port.
     pub(crate) async fn start() -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
@@ -36,14 +87,17 @@ impl Outside {
             ..BrokerConfig::default()
         };
         let started = async || MqttBroker::with_config(config.clone()).await.ok();
-        let mut broker = eventually("the address of the broker", started).await;
+        let broker = eventually("the address of the broker", started).await;
+        let refused = Arc::default();
+        let mut broker = broker.with_auth_provider(Arc::new(Rules(Arc::clone(&refused))));
         let address = broker.local_addr().unwrap();
+        let router = broker.router();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             // It ends with the test.
             let _ = broker.run().await;
         });
-        Self { address, _tasks: tasks }
+        Self { address, refused, router, _tasks: tasks }
     }
 
     /// An address where nobody listens.

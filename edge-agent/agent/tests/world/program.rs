@@ -44,7 +44,12 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it over the pumps; `wrapper` is a shell's words before it.
     pub(crate) async fn start(dir: TempDir, wrapper: &str) -> Self {
-        Self::configure(&dir, BUS);
+        Self::start_with(dir, wrapper, BUS).await
+    }
+
+    /// The same with `more` in its configuration, an embedded broker among it.
+    pub(crate) async fn start_with(dir: TempDir, wrapper: &str, more: &str) -> Self {
+        Self::configure(&dir, more);
         let script = format!("{wrapper} exec \"$0\" --config \"$1\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_edge-agent")]);
@@ -58,7 +63,7 @@ impl Program {
                 let start = said.len();
                 assert!(stderr.read_line(&mut said).await.unwrap() > 0, "{said}");
                 let address =
-                    said[start..].split("mqtt=\"").nth(1).and_then(|l| l.split('"').next());
+                    said[start..].split("mqtt=\"").nth(1).and_then(|l| l.split(['"', ',']).next());
                 if let Some(address) = address {
                     return address.parse().unwrap();
                 }

@@ -1,0 +1,172 @@
+//! What the agent is subscribed to at the broker outside: its own topics, and those that somebody wants to hear.
+//!
+//! The session there lasts, so both must be said: what is wanted, in each connection anew, and what is over.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use device_twin::store::TopicFilter;
+use rumqttc_next::mqttbytes::v4::{SubAck, SubscribeReasonCode};
+use rumqttc_next::{AsyncClient, QoS, SubscribeFilterInput};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::api::view::SubscriptionState;
+use crate::metrics::Metrics;
+use crate::subscriptions::{Subscriptions, Table};
+
+/// What the agent serves: KubeEdge's fixed list, without the ways to the cloud.
+pub(super) const FILTERS: [&str; 3] = [
+    "$hw/events/device/+/+/twin/+",
+    "$hw/events/device/+/+/state/update",
+    "$hw/events/node/+/membership/get",
+];
+/// Filters in one packet: there are brokers that take no more.
+const TOGETHER: usize = 8;
+
+/// Outlives connections, and remembers what it said of them.
+pub(super) struct Subscriber {
+    subscriptions: Arc<Subscriptions>,
+    metrics: Arc<Metrics>,
+    quality: QoS,
+    /// Filters of which the log says that they are refused.
+    told: BTreeSet<TopicFilter>,
+}
+
+/// What there is at the broker in one connection.
+struct Held<'a> {
+    client: &'a AsyncClient,
+    /// What it was asked for, and answered.
+    asked: BTreeSet<TopicFilter>,
+    /// What it was told to be over.
+    left: BTreeSet<TopicFilter>,
+}
+
+/// The connection ended; whoever drives it says so.
+struct Ended;
+
+impl Subscriber {
+    /// `quality` is that of `mqtt.qos`; with less than 1, what is said while the agent is away would be lost.
+    pub(super) fn new(
+        subscriptions: Arc<Subscriptions>,
+        metrics: Arc<Metrics>,
+        quality: QoS,
+    ) -> Self {
+        let quality = if quality == QoS::AtMostOnce { QoS::AtLeastOnce } else { quality };
+        Self { subscriptions, metrics, quality, told: BTreeSet::new() }
+    }
+
+    /// A connection began, or ended: nothing is known of what is there.
+    pub(super) fn begin(&self) {
+        self.subscriptions.begin();
+    }
+
+    /// Keeps the broker's subscriptions as they are wanted, for one connection. `own` is told how it answered to the
+    /// agent's own.
+    pub(super) async fn run(
+        &mut self,
+        client: &AsyncClient,
+        own: impl FnOnce(&SubAck) + Send,
+    ) -> Infallible {
+        let Err(Ended) = self.keep(client, own).await;
+        std::future::pending().await
+    }
+
+    async fn keep(
+        &mut self,
+        client: &AsyncClient,
+        own: impl FnOnce(&SubAck) + Send,
+    ) -> Result<Infallible, Ended> {
+        let mut wanted = self.subscriptions.watch();
+        // A packet of its own: whatever the broker makes of the others, requests of apps are heard.
+        let filters = FILTERS.map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
+        own(&subscribe(client, filters).await?);
+        let mut held = Held { client, asked: BTreeSet::new(), left: BTreeSet::new() };
+        loop {
+            let (missing, over) = held.difference(&mut wanted);
+            if !over.is_empty() {
+                held.leave(&over).await?;
+                for filter in &over {
+                    self.told.remove(filter);
+                    self.subscriptions.answered(filter, None);
+                }
+                self.subscriptions.told(over).await;
+            }
+            for filters in missing.chunks(TOGETHER) {
+                let answer = held.ask(filters, self.quality).await?;
+                for (filter, code) in filters.iter().zip(&answer.return_codes) {
+                    self.answered(filter, *code);
+                }
+            }
+            wanted.changed().await.map_err(|_| Ended)?;
+        }
+    }
+
+    fn answered(&mut self, filter: &TopicFilter, code: SubscribeReasonCode) {
+        if code != SubscribeReasonCode::Failure {
+            if self.told.remove(filter) {
+                info!(%filter, "the external broker takes this subscription again");
+            }
+            return self.subscriptions.answered(filter, Some(SubscriptionState::Subscribed));
+        }
+        self.metrics.bus_subscriptions_refused.fetch_add(1, Ordering::Relaxed);
+        self.subscriptions.answered(filter, Some(SubscriptionState::Refused));
+        if self.told.insert(filter.clone()) {
+            warn!(
+                %filter,
+                "the external broker refuses this subscription; allow it in its access rules, or remove it here; it is \
+                 asked for again at each connection"
+            );
+        }
+    }
+}
+
+impl Held<'_> {
+    /// What is to be asked for, and what is to be told over.
+    fn difference(
+        &mut self,
+        wanted: &mut watch::Receiver<Table>,
+    ) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
+        let table = wanted.borrow_and_update();
+        let (mut missing, mut over) = (Vec::new(), Vec::new());
+        for (filter, entry) in table.iter() {
+            match entry.subscription.removed {
+                true if !self.left.contains(filter) => over.push(filter.clone()),
+                false if !self.asked.contains(filter) => missing.push(filter.clone()),
+                _ => {}
+            }
+        }
+        (missing, over)
+    }
+
+    async fn ask(&mut self, filters: &[TopicFilter], quality: QoS) -> Result<SubAck, Ended> {
+        let inputs = filters.iter().map(|one| SubscribeFilterInput::new(one.as_str(), quality));
+        let answer = subscribe(self.client, inputs).await?;
+        for filter in filters {
+            self.left.remove(filter);
+            self.asked.insert(filter.clone());
+        }
+        Ok(answer)
+    }
+
+    async fn leave(&mut self, filters: &[TopicFilter]) -> Result<(), Ended> {
+        let names = filters.iter().map(|filter| filter.as_str().to_owned());
+        let notice = self.client.unsubscribe_many_tracked(names).await.map_err(|_| Ended)?;
+        notice.wait_async().await.map_err(|_| Ended)?;
+        for filter in filters {
+            self.asked.remove(filter);
+            self.left.insert(filter.clone());
+        }
+        Ok(())
+    }
+}
+
+async fn subscribe(
+    client: &AsyncClient,
+    filters: impl IntoIterator<Item = SubscribeFilterInput>,
+) -> Result<SubAck, Ended> {
+    let notice = client.subscribe_many_tracked(filters).await.map_err(|_| Ended)?;
+    notice.wait_async().await.map_err(|_| Ended)
+}
