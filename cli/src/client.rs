@@ -4,6 +4,7 @@
 
 mod events;
 mod remote;
+mod subscriptions;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

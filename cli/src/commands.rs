@@ -12,6 +12,7 @@ mod set;
 mod simulate;
 mod status;
 mod store;
+mod subscriptions;
 mod top;
 mod version;
 mod watch;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Status(status::StatusArgs),
     #[command(subcommand)]
+    Subscriptions(subscriptions::SubscriptionsCommand),
+    #[command(subcommand)]
     Store(store::StoreCommand),
     #[command(subcommand)]
     Mapper(mapper::MapperCommand),
@@ -78,6 +81,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Top(args) => on_one_core(top::run(args)),
         Command::History(args) => on_one_core(history::run(args)),
         Command::Status(args) => on_one_core(status::run(args)),
+        Command::Subscriptions(command) => on_one_core(subscriptions::run(command)),
         Command::Store(command) => store::run(&command),
         Command::Mapper(command) => on_all_cores(mapper::run(command)),
         Command::Simulate(command) => on_all_cores(simulate::run(command)),

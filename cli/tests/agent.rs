@@ -185,3 +185,30 @@ async fn the_history_of_a_device_is_shown_in_the_order_of_its_changes() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("did you mean speed?"), "{output:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_are_added_listed_and_removed_by_their_filter() {
+    let world = World::new().await;
+    // A character of each kind that a path must not hold as it is.
+    let filter = "default/a b%2F?ä/+/#";
+    for _ in 0..2 {
+        let output = world.run(&["subscriptions", "add", filter]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    let list = json(&world.run(&["subscriptions", "list", "-o", "json"]).await);
+    assert_eq!(list["subscriptions"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["subscriptions"][0]["filter"], filter);
+    let output = world.run(&["subscriptions", "list"]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().nth(1).unwrap();
+    assert!(line.starts_with(filter) && line.contains("subscribed"), "{text}");
+
+    let output = world.run(&["subscriptions", "add", "a#"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("# stands alone on the last level"), "{output:?}");
+    let output = world.run(&["subscriptions", "remove", filter]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = world.run(&["subscriptions", "remove", filter]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("there is no subscription to"), "{output:?}");
+}

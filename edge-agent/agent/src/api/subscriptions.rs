@@ -28,7 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Filter {
                 ErrorView::new(400, "path", rejection.body_text(), remedy)
             })?;
         TopicFilter::new(&text).map(Self).map_err(|error| {
-            let message = format!("filter = \"{}\": {}", text.escape_default(), error.why);
+            let message = format!("filter = \"{}\": {}", text.escape_debug(), error.why);
             ErrorView::new(400, "path", message, error.remedy)
         })
     }
