@@ -28,6 +28,7 @@ use crate::history::History;
 use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
 use crate::metrics::Metrics;
+use crate::reload::{Fixed, Secrets};
 use crate::socket::Socket;
 use crate::subscriptions::Subscriptions;
 use crate::twins::{Core, Owner, Twins};
@@ -104,7 +105,14 @@ impl Agent {
             api: socket.clone(),
             api_tcp: api_tcp.as_ref().and_then(Tcp::address),
         };
-        let (reloader, live) = Reloader::new(config.clone());
+        let secrets = Secrets {
+            tokens: api_tcp.as_ref().map(Tcp::tokens),
+            certificate: api_tcp.as_ref().and_then(Tcp::certificate),
+            passwords: broker.as_ref().map(Embedded::passwords),
+            credentials: external.as_ref().map(Prepared::credentials),
+            fixed: mqtt.tls.as_ref().filter(|_| broker.is_some()).map(Fixed::of),
+        };
+        let (reloader, live) = Reloader::new(config.clone(), secrets);
         Ok(Self { config, addresses, opened, dmi, api, api_tcp, broker, external, live, reloader })
     }
 

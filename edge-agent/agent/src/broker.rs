@@ -16,7 +16,8 @@ use bytes::Bytes;
 use crate::messages::Heard;
 
 pub(crate) use embedded::Embedded;
-pub(crate) use external::Prepared;
+pub(crate) use external::{Credentials, Prepared};
+pub(crate) use passwords::Passwords;
 
 /// What the event bus needs of a broker.
 pub(crate) trait Broker: Send + Sync + 'static {

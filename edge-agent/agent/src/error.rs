@@ -32,6 +32,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Certificate and key of the API's TCP address cannot be used; the text says which key and what to do.
+    #[error("{0}")]
+    Tls(String),
     /// The MQTT address cannot be bound.
     #[error("{0}")]
     Mqtt(String),

@@ -117,11 +117,16 @@ fn reload(arguments: &RunArgs, reloader: &Reloader, log: &log::Level) {
         Ok(file.config)
     });
     match taken.map(|config| reloader.reload(config)) {
-        Ok(reloaded) => info!(
-            applied = %reloaded.applied.join(", "),
-            at_next_start = %reloaded.at_next_start.join(", "),
-            "SIGHUP: the configuration was read again"
-        ),
+        Ok(reloaded) => {
+            for reason in &reloaded.kept {
+                error!(reason, "SIGHUP: a file is wrong; what was read from it before stays");
+            }
+            info!(
+                applied = %reloaded.applied.join(", "),
+                at_next_start = %reloaded.at_next_start.join(", "),
+                "SIGHUP: the configuration was read again"
+            );
+        }
         Err(error) => error!(%error, "SIGHUP: the configuration is wrong; the former one stays"),
     }
 }

@@ -9,12 +9,12 @@ use std::path::Path;
 use edge_agent::config::{ClientTls, ExternalBroker, MqttMode, ServerTls, Span};
 use edge_agent::{Agent, AgentConfig};
 use hyper::Method;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rumqttc::{
     AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeReasonCode,
 };
 use serde_json::Value;
 use world::bus::Bus;
+use world::papers::Papers;
 use world::{World, eventually, within};
 
 const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
@@ -77,47 +77,6 @@ async fn a_password_file_that_cannot_be_read_is_named_before_anything_starts() {
     config.mqtt.tls = Some(ServerTls { cert: "no.pem".into(), ..ServerTls::default() });
     let error = Agent::bind(config).await.unwrap_err().to_string();
     assert!(error.contains("mqtt.tls.cert = \"no.pem\""), "{error}");
-}
-
-/// An authority and what it signed, as files.
-struct Papers {
-    dir: tempfile::TempDir,
-}
-
-impl Papers {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = authority.self_signed(&key).unwrap();
-        std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
-        let issuer = Issuer::new(authority, key);
-        for (name, usage) in [
-            ("server", ExtendedKeyUsagePurpose::ServerAuth),
-            ("client", ExtendedKeyUsagePurpose::ClientAuth),
-        ] {
-            let mut leaf = CertificateParams::new(vec!["localhost".into()]).unwrap();
-            leaf.extended_key_usages = vec![usage];
-            let key = KeyPair::generate().unwrap();
-            let certificate = leaf.signed_by(&key, &issuer).unwrap();
-            std::fs::write(dir.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-            std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        Self { dir }
-    }
-
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn of_client(&self) -> ClientTls {
-        ClientTls {
-            ca: Some(self.file("ca.pem")),
-            cert: Some(self.file("client.pem")),
-            key: Some(self.file("client.key")),
-        }
-    }
 }
 
 /// An agent that is a client of that broker, and how it gets on.

@@ -1,25 +1,27 @@
 //! Where the API listens beside its socket: TCP, in the clear on loopback, or with TLS.
 
+mod certificate;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
 use tls_listener::{Error as TlsError, TlsListener};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{debug, warn};
 
+pub(crate) use self::certificate::Certificate;
+use self::certificate::Newest;
 use super::token::Tokens;
 use crate::Error;
-use crate::config::{Api, ApiTls};
+use crate::config::Api;
 
 /// Rest after the system has no connection to give, such as for want of file descriptors.
 const REST: Duration = Duration::from_secs(1);
@@ -28,7 +30,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Tcp {
     pub(super) listener: TcpListener,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) tokens: Tokens,
+    pub(super) tokens: watch::Sender<Tokens>,
+    certificate: Option<watch::Sender<Certificate>>,
 }
 
 impl fmt::Debug for Tcp {
@@ -45,10 +48,24 @@ impl Tcp {
         };
         let tokens = Tokens::load(tokens)
             .map_err(|error| Error::place("token file of the API", tokens, error))?;
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let certificate = config.tls.as_ref().map(Certificate::read).transpose();
+        let certificate = certificate.map_err(Error::Tls)?.map(watch::Sender::new);
+        let tls = certificate.as_ref().map(|newest| acceptor(newest.subscribe()));
+        let tls = tls.transpose().map_err(Error::Tls)?;
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| Error::Api { address, source })?;
-        Ok(Some(Self { listener, tls, tokens }))
+        let tokens = watch::Sender::new(tokens);
+        Ok(Some(Self { listener, tls, tokens, certificate }))
+    }
+
+    /// Where its tokens are in force, for each request anew.
+    pub(crate) fn tokens(&self) -> watch::Sender<Tokens> {
+        self.tokens.clone()
+    }
+
+    /// Where its certificate is in force, for each handshake anew; none without TLS.
+    pub(crate) fn certificate(&self) -> Option<watch::Sender<Certificate>> {
+        self.certificate.clone()
     }
 
     /// Where it listens.
@@ -57,21 +74,12 @@ impl Tcp {
     }
 }
 
-fn acceptor(files: &ApiTls) -> Result<TlsAcceptor, Error> {
-    let ApiTls { cert, key } = files;
-    let wrong = |path: &Path, reason: String| {
-        let error = io::Error::new(io::ErrorKind::InvalidData, reason);
-        Error::place("TLS of the API", path, error)
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(cert, error.to_string()))?;
-    let secret =
-        PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+fn acceptor(certificate: watch::Receiver<Certificate>) -> Result<TlsAcceptor, String> {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, secret))
-        .map_err(|error| wrong(cert, error.to_string()))?;
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Newest(certificate)));
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

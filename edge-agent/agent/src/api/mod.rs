@@ -44,9 +44,10 @@ use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::subscriptions::Subscriptions;
 use crate::twins::{Twins, Unavailable};
-pub(crate) use listen::Tcp;
 use listen::Tls;
+pub(crate) use listen::{Certificate, Tcp};
 use request::{Named, Parameters};
+pub(crate) use token::Tokens;
 use view::{DeviceView, ErrorView};
 
 /// How long answers that are under way may take when the agent stops.
@@ -93,8 +94,9 @@ pub(crate) async fn serve(
     let (listener, _place) = socket.into_parts();
     let local = until(listener, routes.clone(), &stop);
     let remote = async {
-        let Some(Tcp { listener, tls, tokens }) = tcp else { return Ok(()) };
-        let routes = routes.layer(middleware::from_fn_with_state(tokens, token::demand));
+        let Some(Tcp { listener, tls, tokens, .. }) = tcp else { return Ok(()) };
+        let routes =
+            routes.layer(middleware::from_fn_with_state(tokens.subscribe(), token::demand));
         match tls {
             Some(acceptor) => until(Tls::new(acceptor, listener), routes, &stop).await,
             None => until(listener, routes, &stop).await,

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 use tracing::info;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ use super::view::ErrorView;
 const SHORTEST: usize = 16;
 
 /// The tokens of the file, each of which opens the API.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Tokens(Arc<[String]>);
 
 impl std::fmt::Debug for Tokens {
@@ -44,6 +45,15 @@ impl Tokens {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+        Self::read(path)
+    }
+
+    /// The same of a file that must be there; what is wrong is named with its key and a remedy.
+    pub(crate) fn reread(path: &Path) -> Result<Self, String> {
+        Self::read(path).map_err(|error| format!("api.tokenFile = \"{}\": {error}", path.display()))
+    }
+
+    fn read(path: &Path) -> Result<Self, Error> {
         let mut file = fs::File::open(path)?;
         let mode = file.metadata()?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -98,8 +108,13 @@ impl Tokens {
 }
 
 /// Lets those pass who bear a token.
-pub(super) async fn demand(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
-    if tokens.admit(request.headers()) {
+pub(super) async fn demand(
+    State(tokens): State<watch::Receiver<Tokens>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let admitted = tokens.borrow().admit(request.headers());
+    if admitted {
         return next.run(request).await;
     }
     let message = match request.headers().contains_key(AUTHORIZATION) {

@@ -9,6 +9,7 @@ use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::error::Result;
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
+use tokio::sync::watch;
 
 use super::hook::Hook;
 use super::passwords::Passwords;
@@ -16,13 +17,13 @@ use super::passwords::Passwords;
 /// Decides for mqtt5.
 pub(super) struct Access {
     /// Nobody is asked for a password where there are none.
-    passwords: Option<Arc<Passwords>>,
+    passwords: watch::Receiver<Option<Passwords>>,
     hook: Arc<Hook>,
 }
 
 impl Access {
-    pub(super) fn new(passwords: Option<Passwords>, hook: Arc<Hook>) -> Self {
-        Self { passwords: passwords.map(Arc::new), hook }
+    pub(super) fn new(passwords: watch::Receiver<Option<Passwords>>, hook: Arc<Hook>) -> Self {
+        Self { passwords, hook }
     }
 }
 
@@ -32,7 +33,7 @@ impl AuthProvider for Access {
         connect: &'a ConnectPacket,
         _: SocketAddr,
     ) -> Pin<Box<dyn Future<Output = Result<AuthResult>> + Send + 'a>> {
-        let Some(passwords) = self.passwords.clone() else {
+        let Some(passwords) = self.passwords.borrow().clone() else {
             return Box::pin(ready(Ok(AuthResult::success())));
         };
         Box::pin(async move {

@@ -10,6 +10,7 @@ use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::{BrokerConfig, MqttBroker};
 use mqtt5::packet::publish::PublishPacket;
 use mqtt5::{QoS, topic_matches_filter};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,7 @@ pub(crate) struct Embedded {
     broker: MqttBroker,
     address: SocketAddr,
     hook: Arc<Hook>,
+    passwords: watch::Sender<Option<Passwords>>,
     qos: QoS,
     retain: bool,
 }
@@ -51,24 +53,30 @@ impl Embedded {
             ))
         };
         let passwords = config.password_file.as_deref().map(Passwords::read).transpose();
-        let passwords = passwords.map_err(BindError)?;
+        let passwords = watch::Sender::new(passwords.map_err(BindError)?);
         if let Some(tls) = &config.tls {
             readable(tls).map_err(BindError)?;
         }
         let hook = Arc::new(Hook::default());
-        let access = Arc::new(Access::new(passwords, hook.clone()));
+        let access = Arc::new(Access::new(passwords.subscribe(), hook.clone()));
         let broker = MqttBroker::with_config(settings(config, hook.clone()))
             .await
             .map_err(|error| failed(error.to_string()))?
             .with_auth_provider(access);
         let address = broker.local_addr().or_else(|| broker.tls_local_addr());
         let address = address.ok_or_else(|| failed("the address is taken".into()))?;
-        Ok(Self { broker, address, hook, qos: quality(config.qos), retain: config.retain })
+        let (qos, retain) = (quality(config.qos), config.retain);
+        Ok(Self { broker, address, hook, passwords, qos, retain })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its passwords are in force, for who connects from then on.
+    pub(crate) fn passwords(&self) -> watch::Sender<Option<Passwords>> {
+        self.passwords.clone()
     }
 
     /// For whoever publishes.

@@ -3,6 +3,7 @@
 //! Nobody waits for it but those who publish to it. The session there is a lasting one, and a request is acknowledged
 //! when it is committed: what apps send with QoS 1 while the agent, or the connection, is away comes later.
 
+mod credentials;
 mod subscriber;
 
 use std::sync::Arc;
@@ -14,17 +15,17 @@ use bytes::Bytes;
 use rumqttc_next::mqttbytes::v4::{Publish, SubAck, SubscribeReasonCode};
 use rumqttc_next::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet,
-    PublishOptions, QoS, SessionMode, StateError, Transport, mqttbytes,
+    PublishOptions, QoS, SessionMode, StateError, mqttbytes,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::credentials::Credentials;
 use self::subscriber::{FILTERS, Subscriber};
-use super::secret_file::read;
 use super::{BindError, Broker, Connection, Delivered, Inbox};
 use crate::api::view::{BrokerName, Part, PartStatus};
-use crate::config::{BrokerAddress, ExternalBroker, Mqtt};
+use crate::config::{BrokerAddress, Mqtt};
 use crate::feed::Feed;
 use crate::health::Health;
 use crate::messages::Heard;
@@ -46,6 +47,7 @@ const PEER: &str = "external broker";
 /// The broker outside, as it is configured.
 pub(crate) struct External {
     options: MqttOptions,
+    credentials: watch::Receiver<Credentials>,
     url: String,
     silence: Duration,
     link: Link,
@@ -58,6 +60,7 @@ pub(crate) struct External {
 /// What is read from files before anything is bound.
 pub(crate) struct Prepared {
     options: MqttOptions,
+    credentials: watch::Sender<Credentials>,
     url: String,
     keep_alive: Duration,
     quality: QoS,
@@ -108,25 +111,23 @@ impl Prepared {
         let external = &config.external;
         let address = external.address().map_err(BindError)?;
         let id = external.client_id.clone().unwrap_or_else(|| format!("edgetwin-{node}"));
-        let BrokerAddress { host, port, tls } = address;
+        let BrokerAddress { host, port, .. } = address;
         let mut options = MqttOptions::new(id, (host, port));
         let seconds = u16::try_from(external.keep_alive.as_secs()).unwrap_or(u16::MAX);
         options.set_keep_alive(seconds);
         options.set_max_packet_size(PACKET, PACKET);
         options.set_inflight(OUTGOING);
         options.set_ack_mode(AckMode::Manual);
-        if let Some(username) = &external.username {
-            match password(external).map_err(BindError)? {
-                Some(password) => options.set_credentials(username.clone(), password),
-                None => options.set_username(username.clone()),
-            };
-        }
-        if tls {
-            options.set_transport(transport(external).map_err(BindError)?);
-        }
+        let credentials = Credentials::read(external).map_err(BindError)?;
+        let credentials = watch::Sender::new(credentials);
         let (quality, retain) = (quality(config.qos), config.retain);
         let keep_alive = *external.keep_alive;
-        Ok(Self { options, url: external.url.clone(), keep_alive, quality, retain })
+        Ok(Self { options, credentials, url: external.url.clone(), keep_alive, quality, retain })
+    }
+
+    /// Where its credentials are in force, from the next connection on.
+    pub(crate) fn credentials(&self) -> watch::Sender<Credentials> {
+        self.credentials.clone()
     }
 
     /// Ready to run; `feed` tells up to where is known what is told at the beginning of a connection.
@@ -137,13 +138,14 @@ impl Prepared {
         metrics: Arc<Metrics>,
         subscriptions: Arc<Subscriptions>,
     ) -> External {
-        let Self { options, url, keep_alive, quality, retain } = self;
+        let Self { options, credentials, url, keep_alive, quality, retain } = self;
+        let credentials = credentials.subscribe();
         let publish = PublishOptions::new(quality).retain(retain);
         let present = Arc::new(watch::Sender::new(None));
         let link = Link { present, delivered: Arc::default(), publish, metrics };
         // The client itself gives up at the second ping without an answer; this is for one that cannot even write.
         let silence = keep_alive * 2 + Duration::from_secs(5);
-        External { options, url, silence, link, feed, health, subscriptions, quality }
+        External { options, credentials, url, silence, link, feed, health, subscriptions, quality }
     }
 }
 
@@ -200,6 +202,7 @@ impl External {
     ) -> Lost {
         let mut options = self.options.clone();
         options.set_session_mode(mode);
+        self.credentials.borrow().apply(&mut options);
         let (client, mut events) =
             AsyncClient::builder(options).capacity(usize::from(OUTGOING)).build();
         match self.next(&mut events).await {
@@ -389,42 +392,6 @@ fn waits() -> ExponentialBackoff {
     let (min, max) = PACE;
     let builder = ExponentialBuilder::default().with_min_delay(min).with_max_delay(max);
     builder.with_jitter().without_max_times().build()
-}
-
-/// The password alone; the end of its line does not count.
-fn password(external: &ExternalBroker) -> Result<Option<Bytes>, String> {
-    let Some(file) = &external.password_file else {
-        let clear = external.password.as_ref().map(|password| password.expose().to_owned());
-        return Ok(clear.map(Bytes::from));
-    };
-    let mut bytes = read("mqtt.external.passwordFile", file)?;
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        bytes.pop();
-    }
-    if bytes.is_empty() {
-        let file = file.display();
-        return Err(format!(
-            "mqtt.external.passwordFile = \"{file}\": empty; write the password into it"
-        ));
-    }
-    Ok(Some(bytes.into()))
-}
-
-fn transport(external: &ExternalBroker) -> Result<Transport, String> {
-    let tls = external.tls.clone().unwrap_or_default();
-    let Some(ca) = &tls.ca else {
-        return Transport::try_tls_with_default_config().map_err(|error| {
-            format!("the certificates that this system trusts: {error}; name a file in mqtt.external.tls.ca")
-        });
-    };
-    let ca = read("mqtt.external.tls.ca", ca)?;
-    let own = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => {
-            Some((read("mqtt.external.tls.cert", cert)?, read("mqtt.external.tls.key", key)?))
-        }
-        _ => None,
-    };
-    Ok(Transport::tls(ca, own, None))
 }
 
 /// `mqtt.qos`; it was checked to be 0, 1 or 2.

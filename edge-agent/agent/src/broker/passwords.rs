@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,9 +15,11 @@ use ring::pbkdf2;
 
 use super::secret_file::read;
 
-/// Names and hashes.
-pub(super) struct Passwords(HashMap<String, Hash>);
+/// Names and hashes. Cheap to clone.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Passwords(Arc<HashMap<String, Hash>>);
 
+#[derive(PartialEq)]
 enum Hash {
     Pbkdf2 { iterations: NonZeroU32, salt: Vec<u8>, hash: Vec<u8> },
     Argon2(String),
@@ -24,7 +27,7 @@ enum Hash {
 
 impl Passwords {
     /// Reads a file; what is wrong in it is named by its line, and never shown.
-    pub(super) fn read(file: &Path) -> Result<Self, String> {
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let key = "mqtt.passwordFile";
         let text = String::from_utf8(read(key, file)?).map_err(|_| {
             format!("{key} = \"{}\": not text; make it with mosquitto_passwd", file.display())
@@ -57,7 +60,7 @@ impl Passwords {
         if users.is_empty() {
             return Err((1, "nobody is named"));
         }
-        Ok(Self(users))
+        Ok(Self(Arc::new(users)))
     }
 
     /// Whether it is the password of `name`. Takes as long for a name that there is not, so that names cannot be guessed

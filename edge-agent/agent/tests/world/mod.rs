@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use edge_agent::api::sse::Parser;
 use edge_agent::api::view::{DeviceView, ErrorView, Event};
-use edge_agent::{Addresses, Agent, AgentConfig, Error};
+use edge_agent::{Addresses, Agent, AgentConfig, Error, Reloaded, Reloader};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
@@ -25,6 +25,7 @@ pub(crate) mod bus;
 pub(crate) mod lab;
 pub(crate) mod mapper;
 pub(crate) mod outside;
+pub(crate) mod papers;
 pub(crate) mod program;
 pub(crate) mod subscriptions;
 
@@ -67,6 +68,7 @@ pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) config: AgentConfig,
     pub(crate) addresses: Addresses,
+    reloader: Reloader,
     stop: CancellationToken,
     tasks: JoinSet<Result<(), Error>>,
 }
@@ -91,15 +93,15 @@ impl World {
             let path = config.manifests.dir.join(format!("{name}.yaml"));
             std::fs::write(path, device(name, speed)).unwrap();
         }
-        let (addresses, stop, tasks) = run(config.clone()).await;
-        Self { dir, config, addresses, stop, tasks }
+        let (addresses, reloader, stop, tasks) = run(config.clone()).await;
+        Self { dir, config, addresses, reloader, stop, tasks }
     }
 
     /// One over a folder that an agent left.
     pub(crate) async fn over(dir: TempDir) -> Self {
         let config = AgentConfig::within(dir.path());
-        let (addresses, stop, tasks) = run(config.clone()).await;
-        Self { dir, config, addresses, stop, tasks }
+        let (addresses, reloader, stop, tasks) = run(config.clone()).await;
+        Self { dir, config, addresses, reloader, stop, tasks }
     }
 
     /// Stops the agent; how long it took.
@@ -118,7 +120,13 @@ impl World {
 
     /// Starts it again after [`World::stop`].
     pub(crate) async fn restart_stopped(&mut self) {
-        (self.addresses, self.stop, self.tasks) = run(self.config.clone()).await;
+        (self.addresses, self.reloader, self.stop, self.tasks) = run(self.config.clone()).await;
+    }
+
+    /// What SIGHUP does, with a configuration that was changed.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut AgentConfig)) -> Reloaded {
+        change(&mut self.config);
+        self.reloader.reload(self.config.clone())
     }
 
     /// Follows `/v1/events`; the stream ends with the first half.
@@ -264,14 +272,16 @@ pub(crate) async fn ask(
     }
 }
 
-async fn run(config: AgentConfig) -> (Addresses, CancellationToken, JoinSet<Result<(), Error>>) {
+async fn run(
+    config: AgentConfig,
+) -> (Addresses, Reloader, CancellationToken, JoinSet<Result<(), Error>>) {
     let agent = Agent::bind(config).await.unwrap();
-    let addresses = agent.addresses().clone();
+    let (addresses, reloader) = (agent.addresses().clone(), agent.reloader());
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(agent.run(stop.clone()));
     wait_for_health(&addresses.api).await;
-    (addresses, stop, tasks)
+    (addresses, reloader, stop, tasks)
 }
 
 async fn wait_for_health(api: &Path) {

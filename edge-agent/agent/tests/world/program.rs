@@ -50,6 +50,16 @@ impl Program {
     /// The same with `more` in its configuration, an embedded broker among it.
     pub(crate) async fn start_with(dir: TempDir, wrapper: &str, more: &str) -> Self {
         Self::configure(&dir, more);
+        Self::run(dir, wrapper).await
+    }
+
+    /// The same with `api` among the keys of its API.
+    pub(crate) async fn start_with_api(dir: TempDir, api: &str, more: &str) -> Self {
+        Self::configure_api(&dir, api, more);
+        Self::run(dir, "").await
+    }
+
+    async fn run(dir: TempDir, wrapper: &str) -> Self {
         let script = format!("{wrapper} exec \"$0\" --config \"$1\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_edge-agent")]);
@@ -75,13 +85,23 @@ impl Program {
 
     /// Writes its configuration: where its things are, and `more`.
     pub(crate) fn configure(dir: &TempDir, more: &str) {
+        Self::configure_api(dir, "", more);
+    }
+
+    fn configure_api(dir: &TempDir, api: &str, more: &str) {
         let place = dir.path().display();
         let config = format!(
             "apiVersion: edgetwin.io/v1\nkind: AgentConfig\nstore: {{dir: {place}/store}}\n\
              manifests: {{dir: {place}/manifests}}\ndevices: {{dmiSocket: {place}/dmi.sock}}\n\
-             api: {{socket: {place}/api.sock}}\n{more}"
+             api: {{socket: {place}/api.sock, {api}}}\n{more}"
         );
         std::fs::write(dir.path().join("agent.yaml"), config).unwrap();
+    }
+
+    /// Where its API listens on TCP.
+    pub(crate) fn api_tcp(&self) -> SocketAddr {
+        let address = self.said.split("api_tcp=").nth(1).unwrap().split_whitespace().next();
+        address.unwrap().parse().unwrap()
     }
 
     /// The next line of its log with `words` in it.

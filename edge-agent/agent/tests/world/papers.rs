@@ -1,0 +1,45 @@
+//! Certificates that are made for a test.
+
+use edge_agent::config::ClientTls;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+/// An authority and what it signed, as files.
+pub(crate) struct Papers {
+    dir: tempfile::TempDir,
+}
+
+impl Papers {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = authority.self_signed(&key).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
+        let issuer = Issuer::new(authority, key);
+        for (name, usage) in [
+            ("server", ExtendedKeyUsagePurpose::ServerAuth),
+            ("client", ExtendedKeyUsagePurpose::ClientAuth),
+        ] {
+            let mut leaf = CertificateParams::new(vec!["localhost".into()]).unwrap();
+            leaf.extended_key_usages = vec![usage];
+            let key = KeyPair::generate().unwrap();
+            let certificate = leaf.signed_by(&key, &issuer).unwrap();
+            std::fs::write(dir.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
+            std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        }
+        Self { dir }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn of_client(&self) -> ClientTls {
+        ClientTls {
+            ca: Some(self.file("ca.pem")),
+            cert: Some(self.file("client.pem")),
+            key: Some(self.file("client.key")),
+        }
+    }
+}
