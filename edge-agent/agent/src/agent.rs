@@ -310,7 +310,7 @@ async fn follow(
     while let Some(Ok(())) = stop.run_until_cancelled(live.changed()).await {
         let AgentConfig { store, devices, .. } = live.borrow_and_update().clone();
         mappers.set_ttl(*devices.lease_ttl);
-        if twins.set_sync(*store.sync).await.is_err() {
+        if twins.set_spans(*store.sync, *store.refresh).await.is_err() {
             break;
         }
     }

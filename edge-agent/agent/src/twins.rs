@@ -100,7 +100,10 @@ enum Request {
     Keep(Object, oneshot::Sender<Result<(), Unavailable>>),
     Forget(ObjectKey, oneshot::Sender<Result<(), Unavailable>>),
     Tell(Entry),
-    SetSync(Duration),
+    SetSpans {
+        sync: Duration,
+        refresh: Duration,
+    },
     Stop,
 }
 
@@ -219,9 +222,14 @@ impl Twins {
         self.send(Request::Tell(entry)).await
     }
 
-    /// Sets the longest span of reported values that a power cut may lose.
-    pub(crate) async fn set_sync(&self, span: Duration) -> Result<(), Unavailable> {
-        self.send(Request::SetSync(span)).await
+    /// Sets the longest span of reported values that a power cut may lose, and how often one that only repeats itself
+    /// is written.
+    pub(crate) async fn set_spans(
+        &self,
+        sync: Duration,
+        refresh: Duration,
+    ) -> Result<(), Unavailable> {
+        self.send(Request::SetSpans { sync, refresh }).await
     }
 
     /// Stores `object`, on the disk when this returns.

@@ -157,6 +157,11 @@ impl<S: Store> Twins<S> {
         self.settings.sync = span;
     }
 
+    /// Sets [`Settings::refresh_persist`] from now on.
+    pub fn set_refresh(&mut self, span: Duration) {
+        self.settings.refresh_persist = span;
+    }
+
     /// The store, for objects and for what the uplink has not confirmed.
     pub fn store(&mut self) -> &mut S {
         &mut self.store

@@ -65,7 +65,10 @@ pub(super) fn own(
                 commit(&mut core, &mut work, feed, health);
                 match other {
                     Request::Read(read) => read(&core),
-                    Request::SetSync(span) => core.set_sync(span),
+                    Request::SetSpans { sync, refresh } => {
+                        core.set_sync(sync);
+                        core.set_refresh(refresh);
+                    }
                     Request::Tell(entry) => feed.push([with_twins(entry, &core)]),
                     Request::Keep(object, reply) => {
                         let kept = health.note(core.store().put_object(&object));
