@@ -4,12 +4,16 @@
 
 mod world;
 
+use std::time::{Duration, Instant};
+
 use edge_agent::api::view::{BrokerName, MessageEvent, MissedView, SubscriptionState};
 use edge_agent::config::StoreKind;
 use hyper::Method;
 use rumqttc::QoS;
-use world::World;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 use world::bus::Bus;
+use world::{World, eventually};
 
 #[tokio::test]
 async fn a_subscription_is_kept_over_a_restart_and_its_messages_come_once() {
@@ -160,4 +164,49 @@ async fn a_large_message_is_named_and_costs_no_more_than_its_name() {
     let (_, text) = world.request(Method::GET, "/metrics", "").await;
     let text = String::from_utf8(text.to_vec()).unwrap();
     assert!(text.contains("edgetwin_bus_messages_large_total 1\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_flood_and_a_reader_that_does_not_read_delay_no_twin() {
+    let world = World::with(&[("pump", "")]).await;
+    world.subscription(Method::PUT, "#").await;
+    // It is open, and nobody takes anything from it.
+    let idle = UnixStream::connect(&world.addresses.api).await.unwrap();
+    idle.writable().await.unwrap();
+    let asked = b"GET /v1/messages HTTP/1.1\r\nhost: agent\r\n\r\n";
+    assert_eq!(idle.try_write(asked).unwrap(), asked.len());
+    idle.readable().await.unwrap();
+    let mut floods = JoinSet::new();
+    for name in ["a", "b"] {
+        let app = Bus::listen(world.mqtt(), name, "nothing/of/it").await;
+        floods.spawn(async move {
+            for number in 0..1000 {
+                app.publish(&format!("flood/{number}"), &"x".repeat(20_000)).await;
+            }
+            app
+        });
+    }
+    let mut app = Bus::join(world.mqtt(), "app").await;
+    let mut slowest = Duration::ZERO;
+    for number in 0..100 {
+        let start = Instant::now();
+        let id = number.to_string();
+        let update =
+            format!(r#"{{"event_id":"{id}","twin":{{"speed":{{"actual":{{"value":"{id}"}}}}}}}}"#);
+        app.publish("$hw/events/device/demo/pump/twin/update", &update).await;
+        while app.next("twin/update/result").await["event_id"] != id.as_str() {}
+        slowest = slowest.max(start.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let mut apps = Vec::new();
+    while let Some(app) = floods.join_next().await {
+        apps.push(app.unwrap());
+    }
+    // A reader is told of what went by.
+    let all = async || (world.subscriptions().await[0].messages == 2000).then_some(());
+    eventually("all of the flood", all).await;
+    let last = world.messages(&[], "?since=0").await.event().await;
+    let MessageEvent::Missed(MissedView { id, .. }) = last else { panic!("{last:?}") };
+    let mut rest = world.messages(&[], &format!("?since={id}")).await;
+    assert_eq!(rest.next().await.octets, 20_000);
 }
