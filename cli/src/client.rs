@@ -190,7 +190,11 @@ impl Client {
     /// # Errors
     /// The agent cannot be asked, or refuses.
     pub(crate) async fn events(&self) -> anyhow::Result<Events> {
-        let (response, driver) = self.send(Method::GET, "/v1/events", Bytes::new()).await?;
+        self.stream("/v1/events").await
+    }
+
+    async fn stream<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Events<T>> {
+        let (response, driver) = self.send(Method::GET, path, Bytes::new()).await?;
         if response.status() != StatusCode::OK {
             let (status, body) = (response.status(), response.into_body().collect().await?);
             bail!(refusal(status, &body.to_bytes()));

@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use device_model::Timestamp;
 use edge_agent::{Addresses, Agent, AgentConfig, Error};
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -211,4 +212,36 @@ async fn subscriptions_are_added_listed_and_removed_by_their_filter() {
     let output = world.run(&["subscriptions", "remove", filter]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("there is no subscription to"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_applications_say_is_printed_as_it_comes() {
+    let world = World::new().await;
+    world.run(&["subscriptions", "add", "a/#"]).await;
+    let mut watch = tokio::process::Command::new(env!("CARGO_BIN_EXE_edgetwin"));
+    watch.args(["subscriptions", "watch", "-o", "json", "--socket"]).arg(&world.addresses.api);
+    let mut watch = watch.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    // It tells what comes from its start on: until something came.
+    let broker = world.addresses.mqtt.unwrap();
+    let mut options = rumqttc::MqttOptions::new("app", broker.ip().to_string(), broker.port());
+    options.set_keep_alive(Duration::from_secs(30));
+    let (app, mut events) = rumqttc::AsyncClient::new(options, 8);
+    let saying = async {
+        loop {
+            app.publish("a/b", rumqttc::QoS::AtLeastOnce, false, "fire").await.unwrap();
+            while !matches!(
+                events.poll().await.unwrap(),
+                rumqttc::Event::Incoming(rumqttc::Packet::PubAck(_))
+            ) {}
+        }
+    };
+    let line = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::select! {
+            line = lines.next_line() => line.unwrap().unwrap(),
+            never = saying => never,
+        }
+    });
+    let message: Json = serde_json::from_str(&line.await.unwrap()).unwrap();
+    assert_eq!((&message["topic"], &message["text"]), (&"a/b".into(), &"fire".into()), "{message}");
 }

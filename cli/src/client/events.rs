@@ -1,30 +1,34 @@
-//! The stream of twin changes.
+//! Streams of events: twin changes, and messages of applications.
+
+use std::marker::PhantomData;
 
 use anyhow::Context;
 use edge_agent::api::sse::Parser;
 use edge_agent::api::view::Event;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 /// An open stream of events. Ends with the agent.
-pub(crate) struct Events {
+pub(crate) struct Events<T = Event> {
     body: Incoming,
     parser: Parser,
+    event: PhantomData<T>,
     /// Moves the bytes of the connection while this stream lives.
     _driver: JoinSet<()>,
 }
 
-impl Events {
+impl<T: DeserializeOwned> Events<T> {
     pub(super) fn new(body: Incoming, driver: JoinSet<()>) -> Self {
-        Self { body, parser: Parser::default(), _driver: driver }
+        Self { body, parser: Parser::default(), event: PhantomData, _driver: driver }
     }
 
     /// The next event; `None` when the agent ended the stream. Cancel safe: what has arrived is kept.
     ///
     /// # Errors
     /// The connection broke, or an event is not understood.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Event>> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<T>> {
         loop {
             if let Some(data) = self.parser.data() {
                 let event = serde_json::from_str(&data).context(

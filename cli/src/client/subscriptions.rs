@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 use bytes::Bytes;
-use edge_agent::api::view::{SubscriptionList, SubscriptionView};
+use edge_agent::api::view::{MessageEvent, SubscriptionList, SubscriptionView};
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Client, refusal};
+use super::{Client, Events, refusal};
 
 const PLACE: &str = "/v1/subscriptions";
 
@@ -37,6 +37,14 @@ impl Client {
             bail!(refusal(status, &body));
         }
         Ok(())
+    }
+
+    /// What applications say there from now on.
+    ///
+    /// # Errors
+    /// The agent cannot be asked.
+    pub(crate) async fn messages(&self) -> anyhow::Result<Events<MessageEvent>> {
+        self.stream("/v1/messages").await
     }
 }
 
