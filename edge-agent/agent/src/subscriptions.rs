@@ -171,8 +171,8 @@ impl Subscriptions {
         (inside, self.mode.has_external().then(answer))
     }
 
-    /// A connection to the broker outside began, or ended.
-    pub(crate) fn begin(&self) {
+    /// The connection to the broker outside ended.
+    pub(crate) fn lost(&self) {
         self.answers().clear();
     }
 

@@ -80,6 +80,30 @@ async fn h31_a_refused_subscription_is_kept_and_leaves_the_others_and_is_asked_f
 }
 
 #[tokio::test]
+async fn a_filter_for_which_a_broker_ends_the_connection_is_found_and_left_out() {
+    let broker = Outside::start().await;
+    let gate = Gate::to(broker.address).await;
+    let world = World::start(&[("pump", "")], outside(gate.address)).await;
+    gate.cut();
+    until_away(&world).await;
+    for filter in ["a", "offence/#", "z/#"] {
+        world.subscription(Method::PUT, filter).await;
+    }
+    gate.take_offence(b"offence/#");
+    gate.open();
+    until(&world, "offence/#", SubscriptionState::Refused).await;
+    for filter in ["a", "z/#"] {
+        until(&world, filter, SubscriptionState::Subscribed).await;
+    }
+    let mut messages = world.messages(&[], "").await;
+    let mut app = Bus::join(broker.address, "app").await;
+    app.publish("z/1", "heard").await;
+    assert_eq!(messages.text().await.1, "heard");
+    app.publish(UPDATE, r#"{"event_id":"e","twin":{}}"#).await;
+    assert_eq!(app.next("update/result").await["event_id"], "e");
+}
+
+#[tokio::test]
 async fn what_is_said_while_the_agent_is_away_is_heard_when_it_is_back() {
     let broker = Outside::start().await;
     let mut world = World::start(&[], outside(broker.address)).await;

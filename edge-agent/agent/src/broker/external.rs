@@ -172,7 +172,7 @@ impl External {
                 () = stop.cancelled() => break,
                 lost = self.connection(&mut number, mode, &*inbox, &mut subscriber) => lost,
             };
-            subscriber.begin();
+            subscriber.ended();
             self.link.present.send_replace(None);
             let remedy = "is the broker at mqtt.external.url running, and does it let this client in? \
                           It is tried again and gets the newest values then";

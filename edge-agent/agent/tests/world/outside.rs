@@ -120,6 +120,7 @@ enum Way {
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
+    offence: Arc<watch::Sender<&'static [u8]>>,
     _tasks: JoinSet<()>,
 }
 
@@ -130,17 +131,31 @@ impl Gate {
         let way = Arc::new(watch::Sender::new(Way::Open));
         let mut tasks = JoinSet::new();
         let ways = way.clone();
+        let offence = Arc::new(watch::Sender::new(&[][..]));
+        let offences = offence.subscribe();
         tasks.spawn(async move {
             let mut streams = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = TcpStream::connect(target).await else { continue };
                 let (near_in, near_out) = near.into_split();
                 let (far_in, far_out) = far.into_split();
-                streams.spawn(pass(near_in, far_out, ways.subscribe()));
-                streams.spawn(pass(far_in, near_out, ways.subscribe()));
+                let (ways, offences) = (ways.clone(), offences.clone());
+                // Where one direction ends, so does the other.
+                streams.spawn(async move {
+                    let none = watch::Sender::new(&[][..]).subscribe();
+                    tokio::select! {
+                        () = pass(near_in, far_out, ways.subscribe(), offences) => {}
+                        () = pass(far_in, near_out, ways.subscribe(), none) => {}
+                    }
+                });
             }
         });
-        Self { address, way, _tasks: tasks }
+        Self { address, way, offence, _tasks: tasks }
+    }
+
+    /// Ends each connection over which these octets come from the near side, as a broker does that takes offence at them.
+    pub(crate) fn take_offence(&self, at: &'static [u8]) {
+        self.offence.send_replace(at);
     }
 
     pub(crate) fn freeze(&self) {
@@ -160,6 +175,7 @@ async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut way: watch::Receiver<Way>,
+    offence: watch::Receiver<&'static [u8]>,
 ) {
     let mut buffer = vec![0; 4096];
     loop {
@@ -175,9 +191,15 @@ async fn pass(
                 changed = way.changed() => if changed.is_err() { return },
                 read = from.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return,
+                    Ok(count) if offends(&buffer[..count], *offence.borrow()) => return,
                     Ok(count) => if to.write_all(&buffer[..count]).await.is_err() { return },
                 },
             },
         }
     }
+}
+
+/// A short packet comes in one piece.
+fn offends(octets: &[u8], words: &[u8]) -> bool {
+    !words.is_empty() && octets.windows(words.len()).any(|window| window == words)
 }

@@ -2,6 +2,8 @@
 //!
 //! The session there lasts, so both must be said: what is wanted, in each connection anew, and what is over.
 
+mod blame;
+
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,8 +13,10 @@ use device_twin::store::TopicFilter;
 use rumqttc_next::mqttbytes::v4::{SubAck, SubscribeReasonCode};
 use rumqttc_next::{AsyncClient, QoS, SubscribeFilterInput};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::blame::Blame;
 use crate::api::view::SubscriptionState;
 use crate::metrics::Metrics;
 use crate::subscriptions::{Subscriptions, Table};
@@ -23,8 +27,6 @@ pub(super) const FILTERS: [&str; 3] = [
     "$hw/events/device/+/+/state/update",
     "$hw/events/node/+/membership/get",
 ];
-/// Filters in one packet: there are brokers that take no more.
-const TOGETHER: usize = 8;
 
 /// Outlives connections, and remembers what it said of them.
 pub(super) struct Subscriber {
@@ -33,6 +35,7 @@ pub(super) struct Subscriber {
     quality: QoS,
     /// Filters of which the log says that they are refused.
     told: BTreeSet<TopicFilter>,
+    blame: Blame,
 }
 
 /// What there is at the broker in one connection.
@@ -55,12 +58,18 @@ impl Subscriber {
         quality: QoS,
     ) -> Self {
         let quality = if quality == QoS::AtMostOnce { QoS::AtLeastOnce } else { quality };
-        Self { subscriptions, metrics, quality, told: BTreeSet::new() }
+        Self { subscriptions, metrics, quality, told: BTreeSet::new(), blame: Blame::default() }
     }
 
-    /// A connection began, or ended: nothing is known of what is there.
-    pub(super) fn begin(&self) {
-        self.subscriptions.begin();
+    /// A connection ended: nothing is known of what is there.
+    pub(super) fn ended(&mut self) {
+        self.subscriptions.lost();
+        if let Some(filter) = self.blame.ended(Instant::now()) {
+            self.refused(&filter, "ends the connection when it is asked for");
+        }
+        for filter in self.blame.resting() {
+            self.subscriptions.answered(filter, Some(SubscriptionState::Refused));
+        }
     }
 
     /// Keeps the broker's subscriptions as they are wanted, for one connection. `own` is told how it answered to the
@@ -90,17 +99,30 @@ impl Subscriber {
                 held.leave(&over).await?;
                 for filter in &over {
                     self.told.remove(filter);
+                    self.blame.forget(filter);
                     self.subscriptions.answered(filter, None);
                 }
                 self.subscriptions.told(over).await;
             }
-            for filters in missing.chunks(TOGETHER) {
-                let answer = held.ask(filters, self.quality).await?;
+            for filters in self.blame.packets(&missing, Instant::now()) {
+                self.blame.ask(&filters);
+                let answer = held.ask(&filters, self.quality).await?;
+                self.blame.answered();
                 for (filter, code) in filters.iter().zip(&answer.return_codes) {
                     self.answered(filter, *code);
                 }
             }
-            wanted.changed().await.map_err(|_| Ended)?;
+            let rested = self.blame.next(&missing, Instant::now());
+            let again = async {
+                match rested {
+                    Some(end) => tokio::time::sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = wanted.changed() => changed.map_err(|_| Ended)?,
+                () = again => {}
+            }
         }
     }
 
@@ -111,14 +133,16 @@ impl Subscriber {
             }
             return self.subscriptions.answered(filter, Some(SubscriptionState::Subscribed));
         }
-        self.metrics.bus_subscriptions_refused.fetch_add(1, Ordering::Relaxed);
         self.subscriptions.answered(filter, Some(SubscriptionState::Refused));
+        self.refused(filter, "refuses this subscription");
+    }
+
+    fn refused(&mut self, filter: &TopicFilter, how: &str) {
+        self.metrics.bus_subscriptions_refused.fetch_add(1, Ordering::Relaxed);
         if self.told.insert(filter.clone()) {
-            warn!(
-                %filter,
-                "the external broker refuses this subscription; allow it in its access rules, or remove it here; it is \
-                 asked for again at each connection"
-            );
+            let remedy =
+                "allow it in its access rules, or remove it here; it is asked for again later";
+            warn!(%filter, "the external broker {how}; {remedy}");
         }
     }
 }
