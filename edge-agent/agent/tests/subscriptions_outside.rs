@@ -193,12 +193,11 @@ async fn h42_no_subscription_is_nothing_to_complain_of() {
     );
     let mut program = Program::start_with(dir, "", &more).await;
     let mut app = Bus::join(broker.address, "app").await;
-    // It is connected there when it answers.
-    let asked = async || {
-        app.publish("$hw/events/node/any/membership/get", r#"{"event_id":"m"}"#).await;
-        Some(app.next("membership/get/result").await).filter(|said| said["event_id"] == "m")
-    };
-    eventually("an answer", asked).await;
+    // The agent's three, and the app's.
+    let connected = async || (broker.filters().await == 4).then_some(());
+    eventually("the agent's subscriptions", connected).await;
+    app.publish("$hw/events/node/any/membership/get", r#"{"event_id":"m"}"#).await;
+    assert_eq!(app.next("membership/get/result").await["event_id"], "m");
     signal(&program.process, "TERM");
     program.says("agent stopped").await;
     let (status, said, _dir) = program.end().await;
