@@ -25,7 +25,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap()).await
+    }
+
+    /// One with what is in the folder's `store`.
+    async fn over(dir: TempDir) -> Self {
         let mut config = AgentConfig::within(dir.path());
         config.api.listen = Some("127.0.0.1:0".parse().unwrap());
         config.api.token_file = Some(dir.path().join("tokens"));
@@ -244,4 +248,29 @@ async fn what_applications_say_is_printed_as_it_comes() {
     });
     let message: Json = serde_json::from_str(&line.await.unwrap()).unwrap();
     assert_eq!((&message["topic"], &message["text"]), (&"a/b".into(), &"fire".into()), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_edgecore_subscribed_to_is_heard_after_an_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let edgecore = dir.path().join("edgecore.db");
+    let tables = "CREATE TABLE device (id text PRIMARY KEY, last_online text);
+        CREATE TABLE device_twin (id integer PRIMARY KEY, deviceid text, name text, expected text, actual text,
+            expected_meta text, actual_meta text, attr_type text);
+        CREATE TABLE sub_topics (topic text PRIMARY KEY);
+        INSERT INTO sub_topics VALUES ('default/alarms')";
+    rusqlite::Connection::open(&edgecore).unwrap().execute_batch(tables).unwrap();
+    let store = dir.path().join("store");
+    let (file, store) = (edgecore.to_str().unwrap(), store.to_str().unwrap().to_owned());
+    let output = edgetwin(&["store", "import", file], &["--dir".into(), store]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let world = World::over(dir).await;
+    let list = json(&world.run(&["subscriptions", "list", "-o", "json"]).await);
+    let one = &list["subscriptions"][0];
+    assert_eq!(
+        (&one["filter"], &one["writer"], &one["embedded"]),
+        (&"default/alarms".into(), &"local:edgecore".into(), &"subscribed".into()),
+        "{list}"
+    );
 }
