@@ -9,4 +9,5 @@ mod observe;
 mod reports;
 mod store;
 mod tools;
+mod twins;
 mod writes;
