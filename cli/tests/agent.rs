@@ -113,7 +113,7 @@ async fn status_shows_each_part_and_exits_with_3_where_one_is_not_well() {
             let output = world.run(&["status", "-o", "json"]).await;
             let ready = json(&output);
             let parts = ready["parts"].as_array().unwrap();
-            if parts.len() == 6 {
+            if parts.len() == 7 {
                 return (output.status.code(), ready);
             }
         }
@@ -122,7 +122,7 @@ async fn status_shows_each_part_and_exits_with_3_where_one_is_not_well() {
     assert_eq!((code, &ready["status"]), (Some(0), &"ready".into()), "{ready}");
     let names: Vec<_> =
         ready["parts"].as_array().unwrap().iter().map(|part| &part["name"]).collect();
-    assert_eq!(names, ["store", "dmi", "mqtt", "manifests", "mappers", "api"]);
+    assert_eq!(names, ["store", "dmi", "mqtt", "manifests", "mappers", "api", "clock"]);
 
     let manifests = world.dir.path().join("manifests");
     std::fs::write(manifests.join("broken.yaml"), "kind: Device\n  metadata").unwrap();

@@ -114,6 +114,14 @@ impl Machine {
     /// # Errors
     /// QEMU does not start.
     pub async fn boot(image: &Image, disk: &Arc<Volatile>) -> Result<Self> {
+        Self::boot_at(image, disk, "utc").await
+    }
+
+    /// The same with a clock that begins at `time`, as QEMU's option `-rtc base=` takes it.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub async fn boot_at(image: &Image, disk: &Arc<Volatile>, time: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let place = |name| folder.path().join(name);
         disk.power();
@@ -121,6 +129,7 @@ impl Machine {
         let listener = UnixListener::bind(place("says"))?;
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args("-M q35 -cpu max -accel tcg -smp 1 -m 512 -nodefaults -display none".split(' '))
+            .args(["-rtc", &format!("base={time}")])
             .args(["-no-reboot", "-append", "console=ttyS0 quiet panic=-1", "-kernel"])
             .arg(&image.kernel)
             .arg("-initrd")

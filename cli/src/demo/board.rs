@@ -1,7 +1,7 @@
 //! What the table shows: all devices, kept up to date by the stream of events.
 
 use edge_agent::api::view::{
-    DesiredView, DeviceView, Event, EventKind, PropertyView, ReportedView,
+    DesiredView, DeviceView, Doubt, Event, EventKind, PropertyView, ReportedView,
 };
 
 /// Whether an event could be taken in.
@@ -91,6 +91,7 @@ fn take(property: &mut PropertyView, event: &Event) {
             sample_time: event.time,
             received_at: event.time,
             version,
+            clock: Doubt::of(event.time),
         });
     }
     let text = property.desired.as_ref().map(|desired| &desired.value);
@@ -101,6 +102,7 @@ fn take(property: &mut PropertyView, event: &Event) {
             set_at: event.time,
             expires_at: None,
             writer: String::new(),
+            clock: Doubt::of(event.time),
         });
     }
     property.ack.clone_from(&event.ack);

@@ -18,7 +18,7 @@ use crate::api::view::Part;
 use crate::api::{self, Context, Tcp};
 use crate::broker::{Embedded, Prepared};
 use crate::catalogue::Catalogue;
-use crate::clock::now;
+use crate::clock::{self, clocks, now};
 use crate::config::StoreKind;
 use crate::dmi_server::DmiServer;
 use crate::error::panicked;
@@ -138,6 +138,8 @@ impl Agent {
         let epoch = core.epoch();
         let known = core.parked().cloned().collect();
         let health = Arc::new(Health::default());
+        clock::tell(now(), &health);
+        let ticking = health.clone();
         let (twins, mut owner) = Twins::start(core, config.devices.queue, health.clone())
             .map_err(|source| Error::Part { part: TWINS, reason: source.to_string() })?;
         if let Some(aside) = aside {
@@ -250,7 +252,7 @@ impl Agent {
         }
         parts.spawn("traces", mappers.traces.clone().follow(token.clone()));
         parts.spawn("configuration", follow(live, twins.clone(), mappers.clone(), token.clone()));
-        parts.spawn("clock", tick(twins, token));
+        parts.spawn("clock", tick(twins, ticking, token));
         let outside = config.mqtt.mode.has_external().then(|| config.mqtt.external.url.clone());
         let inside = addresses.mqtt.map(|address| address.to_string());
         let mqtt: Vec<_> = inside.into_iter().chain(outside).collect();
@@ -318,12 +320,15 @@ async fn follow(
     Ok(())
 }
 
-async fn tick(twins: Twins, stop: CancellationToken) -> Result<(), String> {
+async fn tick(twins: Twins, health: Arc<Health>, stop: CancellationToken) -> Result<(), String> {
     let mut interval = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = interval.tick() => twins.tick(),
+            _ = interval.tick() => {
+                twins.tick();
+                clock::tell(now(), &health);
+            }
         }
     }
 }
@@ -340,7 +345,7 @@ struct Opened {
 /// Opens the store and reads all of it. A damaged one is set aside, for an empty one: the gateway comes up.
 fn open_core(config: &config::Store, settings: &Settings) -> Result<Opened, Error> {
     let open = |aside| {
-        let mut core = Core::open(open_store(config)?, settings.clone(), now())?;
+        let mut core = Core::open(open_store(config)?, settings.clone(), clocks())?;
         let registrations = core.store().objects(registration::KIND)?;
         let subscriptions = core.store().objects(Subscription::KIND)?;
         Ok(Opened { core, registrations, subscriptions, aside })

@@ -47,7 +47,7 @@ pub(crate) struct Counts {
     pub(crate) refused: usize,
     /// Desired values without a final acknowledgement.
     pub(crate) unsettled: usize,
-    /// When the reported value was refreshed that waits the longest for another.
+    /// When the reported value was refreshed that waits the longest for another, by the steady clock.
     pub(crate) oldest_reading: Option<Timestamp>,
     /// What the rules did, dropped and refused since the start.
     pub(crate) rules: Counters,
@@ -280,10 +280,8 @@ impl Twins {
             let online = core.iter().filter(|twin| twin.state() == DeviceState::Online).count();
             let open =
                 |twin: &Twin| twin.properties().filter(|(_, state)| !state.settled()).count();
-            let oldest = |twin: &Twin| {
-                let readings = twin.properties().filter_map(|(_, state)| state.reported.as_ref());
-                readings.map(|reported| reported.received_at).min()
-            };
+            let oldest =
+                |twin: &Twin| twin.properties().filter_map(|(_, state)| state.seen_at()).min();
             let refused = |twin: &&Twin| twin.condition().problem.is_some();
             Counts {
                 devices: core.iter().len(),

@@ -9,6 +9,7 @@ use std::path::Path;
 use edge_agent::config::{ClientTls, ExternalBroker, MqttMode, ServerTls, Span};
 use edge_agent::{Agent, AgentConfig};
 use hyper::Method;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
 use rumqttc::{
     AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeReasonCode,
 };
@@ -140,6 +141,36 @@ async fn over_tls_both_sides_show_who_they_are() {
     .await;
     let reason = part["reason"].as_str().unwrap();
     assert!(reason.contains("certificate"), "the broker is somebody else: {part}");
+}
+
+/// As every certificate is to a machine whose clock begins in 1970.
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_puts_the_clock_in_doubt_and_is_tried_again() {
+    let papers = Papers::new();
+    let late = |leaf: &mut CertificateParams| leaf.not_before = rcgen::date_time_ymd(2200, 1, 1);
+    papers.sign("server", ExtendedKeyUsagePurpose::ServerAuth, late);
+    let tls = ServerTls {
+        cert: papers.file("server.pem"),
+        key: papers.file("server.key"),
+        client_ca: None,
+    };
+    let mut broker = World::start(&[], |config| config.mqtt.tls = Some(tls.clone())).await;
+    let address = broker.mqtt();
+    let trusting = ClientTls { cert: None, key: None, ..papers.of_client() };
+    let (world, part) = joined(address.port(), |external, _| external.tls = Some(trusting)).await;
+    assert_eq!(part["status"], "degraded", "{part}");
+    assert!(part["reason"].as_str().unwrap().contains("certificate"), "{part}");
+    assert!(part["remedy"].as_str().unwrap().contains("clock of this machine"), "{part}");
+    broker.stop().await;
+    // The time has come.
+    papers.sign("server", ExtendedKeyUsagePurpose::ServerAuth, |_| {});
+    let _broker = World::start(&[], |config| {
+        config.mqtt.listen = address;
+        config.mqtt.tls = Some(tls);
+    })
+    .await;
+    let connected = async || Some(mqtt_part(&world).await).filter(|part| part["status"] == "ok");
+    eventually("the broker, without another start", connected).await;
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ pub(crate) fn take(
         return;
     };
     if let Some(time) = expires_at {
-        draft.check_at(time);
+        draft.check_at(moment.clocks.when(time));
     }
     let state = &draft.twin().properties[at];
     if let Some(current) = state.desired.as_ref().filter(|current| current.value.same_as(&value)) {
@@ -235,7 +235,8 @@ fn end_override(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) {
     });
 }
 
-/// What expires at or before now (rules R11 and R14); returns when to look at this property again.
+/// What expires at or before now (rules R11 and R14); returns when to look at this property again,
+/// by the steady clock.
 pub(crate) fn expire(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) -> Option<Timestamp> {
     let state = &draft.twin().properties[at];
     let desired = state.desired.as_ref()?;
@@ -244,8 +245,8 @@ pub(crate) fn expire(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) -> O
     if !over && state.settled() {
         return None;
     }
-    if expires_at > moment.now {
-        return Some(expires_at);
+    if !moment.clocks.is_over(expires_at) {
+        return Some(moment.clocks.when(expires_at));
     }
     if over {
         end_override(draft, at, moment);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use device_model::{DeviceState, Timestamp};
 
 use crate::{
-    Change, ChangeKind, Condition, Counters, PropertyChange, Rejected, Settings, Twin, TwinProperty,
+    Change, ChangeKind, Condition, Counters, Now, PropertyChange, Rejected, Settings, Twin,
+    TwinProperty,
 };
 
 /// The largest version: JSON numbers are exact up to here (rule R4).
@@ -13,8 +14,12 @@ pub(crate) const LAST_VERSION: u64 = (1 << 53) - 1;
 
 /// What the rules need to know beside the twin.
 pub(crate) struct Moment<'a> {
+    /// By the machine's clock, as people see it.
     pub(crate) now: Timestamp,
-    /// When the store was opened: values from before it are not stale before they had time to be read again.
+    /// By both clocks.
+    pub(crate) clocks: Now,
+    /// When the store was opened, by the steady clock: values from before it are not stale before they had time to be
+    /// read again.
     pub(crate) opened_at: Timestamp,
     pub(crate) settings: &'a Settings,
     pub(crate) counters: &'a mut Counters,
@@ -97,7 +102,7 @@ impl<'a> Draft<'a> {
         self.condition_before.get_or_insert(former);
     }
 
-    /// Something happens to this twin at `time`: look at it then at the latest.
+    /// Something happens to this twin at `time` by the steady clock: look at it then at the latest.
     pub(crate) fn check_at(&mut self, time: Timestamp) {
         let sooner = self.twin.check_at.is_none_or(|at| time < at);
         if sooner {

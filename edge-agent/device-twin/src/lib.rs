@@ -1,6 +1,6 @@
 //! Device twins: what is desired of each property of a device, and what the device reported.
 //!
-//! [`Twin`] holds the rules as pure code: no runtime, no clock (`now` is an argument), no I/O. [`Twins`] holds all
+//! [`Twin`] holds the rules as pure code: no runtime, no clock ([`Now`] is an argument), no I/O. [`Twins`] holds all
 //! twins of a node over a [`Store`], and [`Twins::apply`] turns a batch of [`Command`]s into one transaction. The
 //! rules, each with its test, are listed in `docs/twin.md`.
 //!
@@ -16,6 +16,7 @@ mod counters;
 mod desire;
 mod draft;
 mod load;
+mod now;
 mod outcome;
 mod places;
 mod property;
@@ -35,6 +36,7 @@ pub use command::{
 };
 pub use condition::Condition;
 pub use counters::Counters;
+pub use now::Now;
 pub use outcome::{
     Answer, Change, ChangeKind, Current, Outcome, PropertyChange, Refused, Rejected,
 };

@@ -87,7 +87,7 @@ pub(crate) fn load(
     let check_at = properties
         .iter()
         .any(|state| state.reported.is_some() || state.desired.is_some())
-        .then_some(moment.now);
+        .then_some(moment.clocks.steady);
     let mut twin = Twin {
         places: Places::of(&device),
         device,

@@ -29,6 +29,8 @@ pub struct TwinProperty {
     pub(crate) row: u32,
     /// `received_at` of what the store has in `reported`.
     pub(crate) persisted_at: Timestamp,
+    /// When `reported` was heard last, by the steady clock: the other one may have been set since.
+    pub(crate) seen_at: Timestamp,
 }
 
 /// A value that somebody wants.
@@ -81,6 +83,11 @@ pub struct Reported {
 }
 
 impl TwinProperty {
+    /// When the reported value was heard last, by the steady clock ([`Now`](crate::Now)).
+    pub fn seen_at(&self) -> Option<Timestamp> {
+        self.reported.as_ref().map(|_| self.seen_at)
+    }
+
     /// Whether nothing more is to come of the desired value (rule R17): there is none, or its acknowledgement is final.
     pub fn settled(&self) -> bool {
         match (&self.desired, &self.ack) {

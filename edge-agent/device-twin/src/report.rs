@@ -92,7 +92,7 @@ fn read(
         return Ok(());
     }
     draft.quietly().readings += 1;
-    draft.check_at(moment.now.plus(property.stale_after()));
+    draft.check_at(moment.clocks.steady.plus(property.stale_after()));
     let old = draft.twin().properties[at].reported.as_ref();
     let repeats = old.is_some_and(|old| {
         let same_value = match (&value, &old.value) {
@@ -103,6 +103,7 @@ fn read(
     });
     if repeats {
         let property = &mut draft.quietly().properties[at];
+        property.seen_at = moment.clocks.steady;
         if moment.now.since(property.persisted_at) >= moment.settings.refresh_persist {
             property.persisted_at = moment.now;
         }
@@ -127,6 +128,7 @@ fn read(
         pv,
     });
     property.persisted_at = moment.now;
+    property.seen_at = moment.clocks.steady;
     Ok(())
 }
 

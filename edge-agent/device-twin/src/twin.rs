@@ -26,7 +26,7 @@ pub struct Twin {
     pub(crate) places: Places,
     /// Row in the store.
     pub(crate) row: u32,
-    /// Nothing expires or goes stale before this.
+    /// Nothing expires or goes stale before this, by the steady clock, unless the other one is set.
     pub(crate) check_at: Option<Timestamp>,
     /// The last batch that touched it.
     pub(crate) batch: u64,
@@ -221,9 +221,9 @@ fn go_stale(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) -> Option<Tim
     if reported.quality == Quality::Bad || reported.code == QualityCode::Stale {
         return None;
     }
-    let seen = reported.received_at.max(moment.opened_at);
+    let seen = twin.properties[at].seen_at.max(moment.opened_at);
     let due = seen.plus(twin.device.properties[at].stale_after());
-    if due > moment.now {
+    if due > moment.clocks.steady {
         return Some(due);
     }
     let rev = draft.rev();

@@ -13,7 +13,9 @@ use crate::draft::Moment;
 use crate::load::{self, Loaded, Rows, Tombstones};
 use crate::repeats::Repeats;
 use crate::store::{Confirmed, Content, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
-use crate::{Answer, Change, Command, Counters, Outcome, Owner, Rejected, Settings, Twin, Uid};
+use crate::{
+    Answer, Change, Command, Counters, Now, Outcome, Owner, Rejected, Settings, Twin, Uid,
+};
 
 /// All twins of a node over a store. It has one owner, and no lock.
 #[derive(Debug)]
@@ -31,10 +33,16 @@ pub struct Twins<S> {
     rows: Rows,
     batches: u64,
     epoch: u64,
+    /// By the steady clock.
     opened_at: Timestamp,
-    /// Since when something waits to be synced.
+    /// When all deadlines were last looked at.
+    looked_at: Now,
+    /// Since when something waits to be synced, by the steady clock.
     unsynced_since: Option<Timestamp>,
 }
+
+/// When the machine's clock was set by so much, every deadline is looked at.
+const CLOCK_SET_BY: Duration = Duration::from_secs(1);
 
 /// Result of one command: the answer, and what to publish.
 type Done = Result<(Answer, Vec<Change>), Rejected>;
@@ -44,14 +52,20 @@ impl<S: Store> Twins<S> {
     ///
     /// # Errors
     /// The store cannot be read, or, when it is new, not be written.
-    pub fn open(mut store: S, settings: Settings, now: Timestamp) -> Result<Self, StoreError> {
+    pub fn open(mut store: S, settings: Settings, now: impl Into<Now>) -> Result<Self, StoreError> {
+        let now = now.into();
         let mut stored = store.load()?;
         for twin in &mut stored.twins {
             twin.rev = twin.revision();
+            for property in &mut twin.properties {
+                // Whatever the clock of an earlier run showed: not after the start of this one.
+                let received = property.state.reported.as_ref().map(|one| one.received_at);
+                property.state.seen_at = received.unwrap_or_default().min(now.steady);
+            }
         }
         let mut epoch = stored.epoch;
         if epoch == 0 {
-            epoch = Content::epoch_at(now);
+            epoch = Content::epoch_at(now.wall);
             store.set_epoch(epoch)?;
         }
         let rows = Rows {
@@ -78,7 +92,8 @@ impl<S: Store> Twins<S> {
             rows,
             batches: 0,
             epoch,
-            opened_at: now,
+            opened_at: now.steady,
+            looked_at: now,
             unsynced_since: None,
         })
     }
@@ -96,14 +111,15 @@ impl<S: Store> Twins<S> {
     pub fn apply(
         &mut self,
         commands: impl AsRef<[Command]>,
-        now: Timestamp,
+        now: impl Into<Now>,
     ) -> Result<Vec<Outcome>, StoreError> {
+        let now = now.into();
         let commands = commands.as_ref();
         self.batches += 1;
         let mut batch = Batch::new(self.batches, self.counters);
         let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
         let outcomes = commands.iter().map(|command| self.one(command, &mut batch, now)).collect();
-        match self.commit(&batch, ticks, now) {
+        match self.commit(&batch, ticks, now.steady) {
             Ok(deadlines) => {
                 self.note(deadlines);
                 Ok(outcomes)
@@ -115,7 +131,7 @@ impl<S: Store> Twins<S> {
         }
     }
 
-    /// When [`Command::Tick`] is due; `None`: nothing waits for time to pass.
+    /// When [`Command::Tick`] is due by the steady clock; `None`: nothing waits for time to pass.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let sync = self.unsynced_since.map(|since| since.plus(self.settings.sync));
         let check = self.deadlines.first().map(|(time, _)| *time);
@@ -206,14 +222,14 @@ impl<S: Store> Twins<S> {
         Ok(())
     }
 
-    fn one(&mut self, command: &Command, batch: &mut Batch, now: Timestamp) -> Outcome {
+    fn one(&mut self, command: &Command, batch: &mut Batch, now: Now) -> Outcome {
         let event = match command {
             Command::Report(report) => report.event.clone().map(|key| (report.device.clone(), key)),
             Command::Desire(desire) => desire.event.clone().map(|key| (desire.device.clone(), key)),
             _ => None,
         };
         if let Some((device, key)) = &event
-            && let Some(result) = self.repeats.find(device, key, now, &self.settings)
+            && let Some(result) = self.repeats.find(device, key, now.steady, &self.settings)
         {
             self.counters.repeats += 1;
             return Outcome { result, changes: Vec::new() };
@@ -240,31 +256,39 @@ impl<S: Store> Twins<S> {
             some => self.counters.changes += u64::try_from(some).unwrap_or(u64::MAX),
         }
         if let Some((device, key)) = event {
-            self.repeats.keep(device.clone(), key.clone(), result.clone(), now, &self.settings);
+            self.repeats.keep(
+                device.clone(),
+                key.clone(),
+                result.clone(),
+                now.steady,
+                &self.settings,
+            );
             batch.events.push((device, key));
         }
         Outcome { result, changes }
     }
 
-    fn report(&mut self, report: &crate::Report, batch: &mut Batch, now: Timestamp) -> Done {
+    fn report(&mut self, report: &crate::Report, batch: &mut Batch, now: Now) -> Done {
         let Self { twins, settings, counters, opened_at, .. } = self;
         let Some(twin) = twins.get_mut(&report.device) else {
             return Err(unknown(&report.device));
         };
         batch.touch(twin);
-        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let moment =
+            &mut Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
         let (change, refused) = twin.report(report, moment)?;
         let answer = Answer { rev: twin.rev, refused, ..Answer::default() };
         Ok((answer, change.into_iter().collect()))
     }
 
-    fn desire(&mut self, desire: &crate::Desire, batch: &mut Batch, now: Timestamp) -> Done {
+    fn desire(&mut self, desire: &crate::Desire, batch: &mut Batch, now: Now) -> Done {
         let Self { twins, settings, counters, opened_at, .. } = self;
         let Some(twin) = twins.get_mut(&desire.device) else {
             return Err(unknown(&desire.device));
         };
         batch.touch(twin);
-        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let moment =
+            &mut Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
         let change = twin.desire(desire, moment)?;
         let generation = |one: &crate::DesireProperty| {
             let (property, state) = twin.property(&one.property)?;
@@ -276,23 +300,19 @@ impl<S: Store> Twins<S> {
         Ok((answer, change.into_iter().collect()))
     }
 
-    fn update(&mut self, update: &crate::Update, batch: &mut Batch, now: Timestamp) -> Done {
+    fn update(&mut self, update: &crate::Update, batch: &mut Batch, now: Now) -> Done {
         let Self { twins, settings, counters, opened_at, .. } = self;
         let Some(twin) = twins.get_mut(&update.device) else {
             return Err(unknown(&update.device));
         };
         batch.touch(twin);
-        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let moment =
+            &mut Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
         let changes = twin.update(update, moment)?;
         Ok((Answer { rev: twin.rev, ..Answer::default() }, changes))
     }
 
-    fn load(
-        &mut self,
-        device: Arc<device_model::Device>,
-        batch: &mut Batch,
-        now: Timestamp,
-    ) -> Done {
+    fn load(&mut self, device: Arc<device_model::Device>, batch: &mut Batch, now: Now) -> Done {
         let id = device.id.clone();
         let limit = self.settings.limits.properties;
         if device.properties.len() > limit {
@@ -327,7 +347,8 @@ impl<S: Store> Twins<S> {
             }
         };
         let Self { settings, counters, opened_at, tombstones, rows, .. } = self;
-        let moment = &mut Moment { now, opened_at: *opened_at, settings, counters };
+        let moment =
+            &mut Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
         let Loaded { mut twin, change, buried } =
             load::load(former, described, device, tombstones, rows, moment)?;
         for tombstone in buried {
@@ -345,7 +366,7 @@ impl<S: Store> Twins<S> {
         Ok((answer, changes))
     }
 
-    fn remove(&mut self, id: &DeviceId, batch: &mut Batch, now: Timestamp) -> Done {
+    fn remove(&mut self, id: &DeviceId, batch: &mut Batch, now: Now) -> Done {
         let (uid, rev, change) = match (self.twins.get_mut(id), self.parked.get(id)) {
             (Some(twin), _) => {
                 batch.touch(twin);
@@ -373,7 +394,7 @@ impl<S: Store> Twins<S> {
             uid,
             rev,
             generation: device_model::Generation::default(),
-            deleted_at: now,
+            deleted_at: now.wall,
             confirmed: false,
         };
         self.bury(tombstone, batch);
@@ -392,26 +413,32 @@ impl<S: Store> Twins<S> {
         devices: &[DeviceId],
         reason: &Arc<str>,
         batch: &mut Batch,
-        now: Timestamp,
+        now: Now,
     ) -> (Answer, Vec<Change>) {
         let mut changes = Vec::new();
         for id in devices {
             if let Some(twin) = self.twins.get_mut(id) {
                 batch.touch(twin);
-                changes.extend(twin.lose(reason, now));
+                changes.extend(twin.lose(reason, now.wall));
             }
         }
         (Answer::default(), changes)
     }
 
-    fn tick(&mut self, batch: &mut Batch, now: Timestamp) -> (Answer, Vec<Change>) {
-        self.repeats.forget_old(now, &self.settings);
+    fn tick(&mut self, batch: &mut Batch, now: Now) -> (Answer, Vec<Change>) {
+        self.repeats.forget_old(now.steady, &self.settings);
+        // What waits for the machine's clock may be due at once when that was set.
+        let all = now.was_set_by(CLOCK_SET_BY, self.looked_at);
+        if all {
+            self.looked_at = now;
+        }
         let due: Vec<_> = (self.deadlines.iter())
-            .take_while(|(time, _)| *time <= now)
+            .take_while(|(time, _)| all || *time <= now.steady)
             .map(|(_, id)| id.clone())
             .collect();
         let Self { twins, settings, counters, opened_at, .. } = self;
-        let moment = &Moment { now, opened_at: *opened_at, settings, counters };
+        let moment =
+            &Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
         let mut changes = Vec::new();
         for id in due {
             if let Some(twin) = twins.get_mut(&id) {
@@ -421,7 +448,7 @@ impl<S: Store> Twins<S> {
         }
         let owner = self.settings.owner;
         let old: Vec<_> = (self.tombstones.iter())
-            .filter(|(_, one)| now.since(one.deleted_at) >= self.settings.tombstone_life)
+            .filter(|(_, one)| now.is_over(one.deleted_at.plus(self.settings.tombstone_life)))
             .filter(|(_, one)| owner == Owner::Node || one.confirmed)
             .map(|(key, _)| key.clone())
             .collect();

@@ -13,6 +13,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// 2024: a clock that shows less has not been set since its machine was started.
+    pub const CLOCK_SET: Self = Self(1_704_067_200_000);
+
+    /// Whether a clock that somebody has set can have shown this time.
+    pub const fn is_of_a_set_clock(self) -> bool {
+        self.0 >= Self::CLOCK_SET.0
+    }
+
     /// From milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

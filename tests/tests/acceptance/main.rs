@@ -4,6 +4,8 @@
 //! in `./test long`.
 
 mod bus;
+#[cfg(feature = "peers")]
+mod clock;
 mod life;
 mod observe;
 mod reports;

@@ -6,7 +6,9 @@ use device_model::{Device, DeviceState, Property, Timestamp};
 use device_twin::{Acknowledged, Twin, TwinProperty};
 
 use super::Context;
-use super::view::{AckView, DesiredView, DeviceView, Event, EventKind, PropertyView, ReportedView};
+use super::view::{
+    AckView, DesiredView, DeviceView, Doubt, Event, EventKind, PropertyView, ReportedView,
+};
 use crate::feed::{Entry, events};
 
 impl Context {
@@ -47,6 +49,7 @@ fn view(property: &Property, state: &TwinProperty) -> PropertyView {
             set_at: desired.set_at,
             expires_at: desired.expires_at,
             writer: desired.writer.to_string(),
+            clock: Doubt::of(desired.set_at),
         }),
         ack: ack(state),
         reported: state.reported.as_ref().map(|reported| ReportedView {
@@ -57,6 +60,7 @@ fn view(property: &Property, state: &TwinProperty) -> PropertyView {
             sample_time: reported.sample_time,
             received_at: reported.received_at,
             version: reported.pv,
+            clock: Doubt::of(reported.received_at),
         }),
         settled: state.settled(),
         in_sync: state.in_sync(property),

@@ -14,7 +14,7 @@ use super::request::Parameters;
 use super::view::{
     AliveView, ErrorView, Life, ManifestProblem, Part, PartStatus, Readiness, ReadyView,
 };
-use crate::clock::now;
+use crate::clock::clocks;
 use crate::manifests::Fault;
 use crate::metrics::Gauge;
 
@@ -135,7 +135,9 @@ pub(super) async fn metrics(
         Gauge {
             name: "oldest_reading_seconds",
             help: "age of the reported value that was refreshed the longest time ago",
-            value: counted.oldest_reading.map_or(0, |oldest| now().since(oldest).as_secs()),
+            value: counted
+                .oldest_reading
+                .map_or(0, |oldest| clocks().steady.since(oldest).as_secs()),
         },
         Gauge {
             name: "twins_waiting",

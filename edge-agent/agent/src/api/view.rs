@@ -149,6 +149,9 @@ pub struct DesiredView {
     pub expires_at: Option<Timestamp>,
     /// Who wrote it: `manifest`, `local:api`, `local:mqtt` or `cloud`.
     pub writer: String,
+    /// Why `setAt` means nothing, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Doubt>,
 }
 
 /// An acknowledgement.
@@ -209,6 +212,31 @@ pub struct ReportedView {
     pub received_at: Timestamp,
     /// Counts the reports of this property.
     pub version: u64,
+    /// Why `sampleTime` and `receivedAt` mean nothing, where they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Doubt>,
+}
+
+/// Why a time means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Doubt {
+    /// The machine's clock had not been set yet.
+    Unsynced,
+}
+
+impl Doubt {
+    /// What is wrong with a time that the machine's clock has shown, if anything.
+    pub fn of(time: Timestamp) -> Option<Self> {
+        (!time.is_of_a_set_clock()).then_some(Self::Unsynced)
+    }
+
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsynced => "unsynced",
+        }
+    }
 }
 
 /// Answer of `GET /v1/limits`.

@@ -6,6 +6,8 @@
 mod credentials;
 mod subscriber;
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,12 +21,14 @@ use rumqttc_next::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tokio_rustls::rustls;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::credentials::Credentials;
 use self::subscriber::{FILTERS, Subscriber};
 use super::{BindError, Broker, Connection, Delivered, Inbox};
 use crate::api::view::{BrokerName, Part, PartStatus};
+use crate::clock::now;
 use crate::config::{BrokerAddress, Mqtt};
 use crate::feed::Feed;
 use crate::health::Health;
@@ -103,6 +107,8 @@ struct Lost {
     was_up: bool,
     /// Whether the session there holds a message that cannot be read.
     poisoned: bool,
+    /// Whether the broker's certificate is not valid at this time.
+    untimely: bool,
 }
 
 impl Prepared {
@@ -174,8 +180,17 @@ impl External {
             };
             subscriber.ended();
             self.link.present.send_replace(None);
-            let remedy = "is the broker at mqtt.external.url running, and does it let this client in? \
-                          It is tried again and gets the newest values then";
+            let remedy = if lost.untimely {
+                format!(
+                    "is the clock of this machine right? It says {}. If it is, give the broker a certificate that is \
+                     valid now. It is tried again and gets the newest values then",
+                    now()
+                )
+            } else {
+                "is the broker at mqtt.external.url running, and does it let this client in? \
+                 It is tried again and gets the newest values then"
+                    .to_owned()
+            };
             let reason = format!("no connection to {}: {}", self.url, lost.reason);
             self.health.set(Part::Mqtt, PartStatus::Degraded, &reason, remedy);
             if lost.was_up {
@@ -291,7 +306,7 @@ fn heard(publish: &Publish) -> Option<Heard<'_>> {
 
 impl Lost {
     fn before(reason: String) -> Self {
-        Self { reason, was_up: false, poisoned: false }
+        Self { reason, was_up: false, poisoned: false, untimely: false }
     }
 
     fn by(error: &ConnectionError) -> Self {
@@ -301,8 +316,27 @@ impl Lost {
                 mqttbytes::Error::PayloadSizeLimitExceeded(_)
             ))
         );
-        Self { reason: error.to_string(), was_up: false, poisoned }
+        Self { reason: error.to_string(), was_up: false, poisoned, untimely: untimely(error) }
     }
+}
+
+/// Whether a certificate was refused for nothing but the time.
+fn untimely(error: &ConnectionError) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            use rustls::CertificateError::{
+                Expired, ExpiredContext, NotValidYet, NotValidYetContext,
+            };
+            return matches!(
+                why,
+                Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+            );
+        }
+        let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = within.map(|within| within as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    false
 }
 
 /// Hands requests over one after the other, and acknowledges each when it is done.

@@ -8,6 +8,8 @@ use device_twin::{Acknowledged, Desired, Reported, Twin, TwinProperty};
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
+use crate::api::view::Doubt;
+
 /// `twin/update/result` and `twin/get/result`.
 #[derive(Debug, Serialize)]
 pub(super) struct ResultMessage<'a> {
@@ -146,6 +148,8 @@ struct ValueMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     received_timestamp: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     quality: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quality_code: Option<&'static str>,
@@ -185,6 +189,7 @@ pub(super) fn expected(state: &TwinProperty) -> Option<ValueWords> {
     let desired: &Desired = state.desired.as_deref()?;
     let mut metadata = ValueMetadata {
         timestamp: desired.set_at.as_millis(),
+        clock: Doubt::of(desired.set_at).map(Doubt::as_str),
         version: Some(desired.generation.0),
         ..ValueMetadata::default()
     };
@@ -204,6 +209,7 @@ pub(super) fn actual(state: &TwinProperty) -> Option<ValueWords> {
         timestamp: reported.sample_time.as_millis(),
         source_timestamp: reported.source_time.map(Timestamp::as_millis),
         received_timestamp: Some(reported.received_at.as_millis()),
+        clock: Doubt::of(reported.received_at).map(Doubt::as_str),
         quality: Some(reported.quality.as_str()),
         quality_code: Some(reported.code.as_str()),
         ..ValueMetadata::default()

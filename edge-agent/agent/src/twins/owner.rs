@@ -11,7 +11,7 @@ use device_twin::{Change, Command, Outcome, Store, StoreError, Twin};
 use tokio::sync::mpsc;
 
 use super::{Answers, Asked, Core, Reply, Request, StoreHealth, Unavailable};
-use crate::clock::now;
+use crate::clock::{clocks, now};
 use crate::feed::{Entry, Feed, Member, Origin};
 
 /// Commands that go into one transaction at most: enough to share a commit, few enough to answer soon.
@@ -103,11 +103,12 @@ fn commit(core: &mut Core, work: &mut Work, feed: &Feed, health: &StoreHealth) {
     if commands.is_empty() {
         return;
     }
-    let at = now();
+    let clocks = clocks();
+    let at = clocks.wall;
     let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
     let begun = Instant::now();
     let (mut entries, mut answers) = (Vec::with_capacity(pending.len()), Vec::new());
-    match core.apply(&*commands, at) {
+    match core.apply(&*commands, clocks) {
         Ok(outcomes) => {
             let mut outcomes = outcomes.into_iter();
             for one in pending.drain(..) {
@@ -124,7 +125,7 @@ fn commit(core: &mut Core, work: &mut Work, feed: &Feed, health: &StoreHealth) {
                 start += one.count;
                 let outcomes = match failures {
                     ENOUGH => Err(last.clone()),
-                    _ => core.apply(commands, at),
+                    _ => core.apply(commands, clocks),
                 };
                 match outcomes {
                     Ok(outcomes) => {

@@ -6,6 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 /// An authority and what it signed, as files.
 pub(crate) struct Papers {
     dir: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Papers {
@@ -16,19 +17,25 @@ impl Papers {
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = authority.self_signed(&key).unwrap();
         std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
-        let issuer = Issuer::new(authority, key);
-        for (name, usage) in [
-            ("server", ExtendedKeyUsagePurpose::ServerAuth),
-            ("client", ExtendedKeyUsagePurpose::ClientAuth),
-        ] {
-            let mut leaf = CertificateParams::new(vec!["localhost".into()]).unwrap();
-            leaf.extended_key_usages = vec![usage];
-            let key = KeyPair::generate().unwrap();
-            let certificate = leaf.signed_by(&key, &issuer).unwrap();
-            std::fs::write(dir.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-            std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        Self { dir }
+        let papers = Self { dir, issuer: Issuer::new(authority, key) };
+        papers.sign("server", ExtendedKeyUsagePurpose::ServerAuth, |_| {});
+        papers.sign("client", ExtendedKeyUsagePurpose::ClientAuth, |_| {});
+        papers
+    }
+
+    pub(crate) fn sign(
+        &self,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
+        let mut leaf = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        leaf.extended_key_usages = vec![usage];
+        change(&mut leaf);
+        let key = KeyPair::generate().unwrap();
+        let certificate = leaf.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.file(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {

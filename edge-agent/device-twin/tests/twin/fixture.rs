@@ -146,7 +146,11 @@ impl Bench {
 
 impl<S: Store> Bench<S> {
     pub fn over(store: S, settings: Settings) -> Self {
-        Self { twins: Twins::open(store, settings, at(0)).unwrap() }
+        Self::opened(store, settings, at(0))
+    }
+
+    pub fn opened(store: S, settings: Settings, now: Timestamp) -> Self {
+        Self { twins: Twins::open(store, settings, now).unwrap() }
     }
 
     pub fn outcome(&mut self, now: Timestamp, command: Command) -> Outcome {

@@ -41,6 +41,8 @@ pub enum Part {
     Mappers,
     /// This API.
     Api,
+    /// The clock of the machine.
+    Clock,
 }
 
 impl fmt::Display for Part {
@@ -52,6 +54,7 @@ impl fmt::Display for Part {
             Self::Manifests => "manifests",
             Self::Mappers => "mappers",
             Self::Api => "api",
+            Self::Clock => "clock",
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::fixture::{Bench, InFile, InMemory, Place, at, pump, pump_id, pump_wan
 fn reopened<P: Place>(place: &mut P, bench: Bench<P::Store>) -> Bench<P::Store> {
     place.close(bench.twins.into_store());
     let store = place.open();
-    Bench::over(store, Settings::default())
+    Bench::opened(store, Settings::default(), at(7))
 }
 
 fn all_values_read_back(mut place: impl Place) {
