@@ -2,4 +2,5 @@
 
 pub mod hostile;
 pub(crate) mod nbd;
+pub mod slow;
 pub mod volatile;

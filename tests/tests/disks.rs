@@ -1,4 +1,4 @@
-//! The agent over file systems that become full, read-only, or stand still. They are mounted for the test, which takes
+//! The agent over file systems that become full, read-only or slow, or stand still. They are mounted for the test, which takes
 //! root and loop devices; where those are missing the tests say so and pass.
 #![cfg(feature = "peers")]
 
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::disk::hostile::{Mount, missing};
+use e2e::disk::slow::Slow;
 use e2e::gateway::Gateway;
 use e2e::http;
 use e2e::load::{DEVICES, Found, Load, Said, manifest};
@@ -22,6 +23,10 @@ const HEALED: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the agent's memory may grow by while its disk takes nothing, in octets.
 const GROWTH: u64 = 8_000_000;
+/// How often each device is reported, desired and acknowledged on a slow disk, and on a quick one.
+const ROUNDS: u64 = 100;
+/// Reports at once: more than the agent's queue holds.
+const FLOOD: usize = 3000;
 
 /// An agent on a mount, under load.
 struct Tried {
@@ -260,7 +265,7 @@ async fn a_disk_that_stands_still_holds_up_the_calls_and_loses_none() -> Result<
     assert!(reason.contains("do not answer"), "{reason}");
     assert_eq!(http::get(&api, "/healthz").await?.0, 200);
     // More than the queue has room for, at once.
-    let flood = flood(&tried.gateway, 3000).await?;
+    let flood = flood(&tried.gateway, FLOOD).await?;
     // The queue's length of them waited, until they were given up; the others were told at once.
     assert!(flood.get("ResourceExhausted").is_some_and(|refused| *refused > 0), "{flood:?}");
     assert_eq!(flood.get("Ok"), None, "{flood:?}");
@@ -339,4 +344,56 @@ async fn an_agent_does_not_start_on_a_disk_that_takes_nothing_and_says_why() -> 
         }
     }
     Ok(())
+}
+
+/// Sizes of the same load on a quick disk, and how long it took.
+async fn usual() -> Result<(u64, Duration)> {
+    let mut tried = Tried::start(Mount::ext4_in_memory(64 << 20)?).await?;
+    let before = tried.resident().await?;
+    let began = Instant::now();
+    tried.more(&["report", "desire", "acknowledge"], ROUNDS).await?;
+    let took = began.elapsed();
+    flood(&tried.gateway, FLOOD).await?;
+    let growth = tried.resident().await?.saturating_sub(before);
+    tried.heals().await?;
+    Ok((growth, took))
+}
+
+#[tokio::test]
+async fn a_slow_disk_makes_calls_late_loses_none_and_costs_no_memory() -> Result<()> {
+    if missing().is_some() {
+        return Ok(());
+    }
+    let (usual_growth, usual_time) = usual().await?;
+    let mut tried = Tried::start(Mount::ext4_in_memory(64 << 20)?).await?;
+    let before = tried.resident().await?;
+    let slow = Slow::down(&tried.mount);
+    let began = Instant::now();
+    tried.more(&["report", "desire", "acknowledge"], ROUNDS).await?;
+    let slow_time = began.elapsed();
+    assert!(slow_time > usual_time * 2, "{slow_time:?} is not slow beside {usual_time:?}");
+    // More than the queue has room for, at once, and again: each is answered, late or at once.
+    for _ in 0..2 {
+        let answers = flood(&tried.gateway, FLOOD).await?;
+        assert_eq!(answers.values().sum::<u64>(), FLOOD as u64);
+        let known = ["Ok", "ResourceExhausted", "DeadlineExceeded"];
+        assert!(answers.keys().all(|code| known.contains(&code.as_str())), "{answers:?}");
+        assert!(answers.contains_key("Ok"), "{answers:?}");
+    }
+    tried.refused_only(&[
+        ("report ResourceExhausted", "waiting for the store"),
+        ("acknowledge ResourceExhausted", "waiting for the store"),
+        ("desire 503", "waiting for the store"),
+    ]);
+    let growth = tried.resident().await?.saturating_sub(before);
+    assert!(growth <= usual_growth + 2 * GROWTH, "{growth} octets beside {usual_growth}");
+    // It was slow, and well: what it was asked for, it did.
+    tried.store_is("ok", PATIENCE).await?;
+    let rests = slow.end().await?;
+    assert!(rests > 10, "{rests} rests");
+    let began = Instant::now();
+    tried.more(&["report", "desire", "acknowledge"], ROUNDS).await?;
+    let healed_time = began.elapsed();
+    assert!(healed_time < slow_time / 2, "{healed_time:?} after {slow_time:?}");
+    tried.heals().await
 }
