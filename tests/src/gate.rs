@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, sink};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, sink};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// What is wrong with the way to the server, until [`Gate::mend`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub enum Outage {
 const BACKLOG: u32 = 1;
 /// After so long without an answer the queue is full.
 const STUFFED: Duration = Duration::from_millis(200);
+/// Octets that pass at once; fewer where the way is narrow.
+const PIECE: (usize, usize) = (16 * 1024, 1024);
+/// Octets that wait in the kernel at a narrow way.
+const NARROW_BUFFER: u32 = 8 * 1024;
 
 /// The gate. Dropping it closes everything.
 #[derive(Debug)]
@@ -44,6 +49,7 @@ pub struct Gate {
 enum Order {
     LeadTo(SocketAddr),
     Break(Outage),
+    Narrow(Option<u32>),
     Mend,
 }
 
@@ -70,6 +76,7 @@ impl Gate {
             stuffing: Vec::new(),
             ways: JoinSet::new(),
             ends: watch::Sender::new(End::None),
+            width: watch::Sender::new(None),
             accepted: accepted.clone(),
         };
         let mut tasks = JoinSet::new();
@@ -93,6 +100,15 @@ impl Gate {
     /// The gate cannot listen.
     pub async fn lead_to(&self, server: SocketAddr) -> Result<()> {
         self.order(Order::LeadTo(server)).await
+    }
+
+    /// Lets so many octets a second through each connection and direction, or all of them again. Connections that are
+    /// opened after the next [`Gate::mend`] have small buffers, too, as those of a slow link have.
+    ///
+    /// # Errors
+    /// The gate is gone.
+    pub async fn narrow(&self, width: Option<u32>) -> Result<()> {
+        self.order(Order::Narrow(width)).await
     }
 
     /// Breaks the way; it is broken when this returns.
@@ -138,6 +154,8 @@ struct Keeper {
     stuffing: Vec<TcpStream>,
     ways: JoinSet<()>,
     ends: watch::Sender<End>,
+    /// Octets a second, where the way is narrow.
+    width: watch::Sender<Option<u32>>,
     accepted: Arc<AtomicU64>,
 }
 
@@ -170,6 +188,10 @@ impl Keeper {
             Order::LeadTo(server) => {
                 self.target = Some(server);
                 self.listen()
+            }
+            Order::Narrow(width) => {
+                self.width.send_replace(width);
+                Ok(())
             }
             Order::Break(Outage::Reset) => {
                 self.listener = None;
@@ -205,6 +227,9 @@ impl Keeper {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(self.address)?;
+        if self.width.borrow().is_some() {
+            socket.set_recv_buffer_size(NARROW_BUFFER)?;
+        }
         self.listener = Some(socket.listen(BACKLOG)?);
         Ok(())
     }
@@ -230,16 +255,22 @@ impl Keeper {
     fn admit(&mut self, client: TcpStream) {
         self.accepted.fetch_add(1, Ordering::SeqCst);
         if let (Some(server), false) = (self.target, self.closing) {
-            self.ways.spawn(serve(client, server, self.ends.subscribe()));
+            let (ends, width) = (self.ends.subscribe(), self.width.subscribe());
+            self.ways.spawn(serve(client, server, ends, width));
         }
     }
 }
 
-async fn serve(mut client: TcpStream, server: SocketAddr, mut ends: watch::Receiver<End>) {
+async fn serve(
+    mut client: TcpStream,
+    server: SocketAddr,
+    mut ends: watch::Receiver<End>,
+    width: watch::Receiver<Option<u32>>,
+) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => return,
+        () = carry(&mut client, &mut server, width) => return,
         _ = ends.changed() => {}
     }
     drop(server);
@@ -257,5 +288,38 @@ async fn serve(mut client: TcpStream, server: SocketAddr, mut ends: watch::Recei
             let _ = client.read(&mut [0; 260]).await;
         }
         End::None => {}
+    }
+}
+
+/// Carries what comes from either side to the other, until both have said all or one is gone.
+async fn carry(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    width: watch::Receiver<Option<u32>>,
+) {
+    let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+    let up = one_way(from_client, to_server, width.clone());
+    // It was broken, or closed: either way it is over.
+    let _ = tokio::try_join!(up, one_way(from_server, to_client, width));
+}
+
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    width: watch::Receiver<Option<u32>>,
+) -> std::io::Result<()> {
+    let mut piece = vec![0; PIECE.0];
+    loop {
+        let wide = width.borrow().is_none();
+        let count = from.read(&mut piece[..if wide { PIECE.0 } else { PIECE.1 }]).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&piece[..count]).await?;
+        let width = *width.borrow();
+        if let Some(width) = width {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            sleep(Duration::from_secs(1) * count / width.max(1)).await;
+        }
     }
 }

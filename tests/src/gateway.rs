@@ -32,6 +32,18 @@ impl Gateway {
         Self::with_store(mqtt, None, "")
     }
 
+    /// A gateway without devices, whose agent is a client of the broker at `broker`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn beside(broker: SocketAddr) -> Result<Self> {
+        let gateway = Self::new(false)?;
+        let file = gateway.folder().join("agent.yaml");
+        let external = format!("{{mode: external, external: {{url: \"tcp://{broker}\"}}}}");
+        fs::write(&file, fs::read_to_string(&file)?.replace("{mode: off}", &external))?;
+        Ok(gateway)
+    }
+
     /// The same with its store in another place, and with `keys` in the configuration's `store`.
     ///
     /// # Errors

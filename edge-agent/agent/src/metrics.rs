@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) bus_published: AtomicU64,
     /// Times the event bus skipped to the newest values.
     pub(crate) bus_gaps: AtomicU64,
+    /// Changes that the event bus told as part of a newer state, and not one by one.
+    pub(crate) bus_coalesced: AtomicU64,
     /// Messages that the event bus refused, by reason.
     pub(crate) bus_refused: Refused,
     /// Times the external broker was connected again.
@@ -69,6 +71,11 @@ impl Metrics {
             ("mapper_failures", "calls to mappers that did not get through", &self.mapper_failures),
             ("bus_published", "messages published on the event bus", &self.bus_published),
             ("bus_gaps", "times the event bus skipped to the newest values", &self.bus_gaps),
+            (
+                "bus_coalesced",
+                "changes that the event bus told as part of a newer state, and not one by one",
+                &self.bus_coalesced,
+            ),
             ("bus_reconnects", "times the external broker was back", &self.bus_reconnects),
             (
                 "bus_lost",

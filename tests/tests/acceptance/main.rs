@@ -7,6 +7,8 @@ mod bus;
 #[cfg(feature = "peers")]
 mod clock;
 mod life;
+#[cfg(feature = "peers")]
+mod link;
 mod observe;
 mod reports;
 mod store;

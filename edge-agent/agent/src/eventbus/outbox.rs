@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use device_model::{Device, DeviceId, DeviceState, Timestamp};
+use device_model::{Device, DeviceId, DeviceState, Property, Timestamp};
 use device_twin::{Change, ChangeKind, Twin, TwinProperty};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +60,9 @@ impl<B: Broker> Outbox<B> {
     async fn follow(&mut self, from: u64, stop: CancellationToken) {
         // Who asks for the members is told of these; only what comes and goes later is told unasked.
         match self.twins.twins().await {
-            Ok(twins) => self.ledger = Ledger::of(&twins),
+            Ok(twins) if self.broker.connection() == Some(0) => self.ledger = Ledger::of(&twins),
+            // There, apps heard an earlier run of this agent, which perhaps did not come to an end with it.
+            Ok(twins) => self.ledger = Ledger::unsure(&twins),
             Err(_) => return,
         }
         let feed = self.twins.feed().clone();
@@ -73,6 +75,7 @@ impl<B: Broker> Outbox<B> {
                     connection = self.broker.connected() => connection,
                 };
                 self.ledger.doubt();
+                self.coalesce(cursor, connection.from);
                 (self.connection, cursor) = (connection.number, connection.from);
                 if self.catch_up().await.is_err() {
                     return;
@@ -97,13 +100,20 @@ impl<B: Broker> Outbox<B> {
                     warn!(
                         "the event bus is too slow for the reports that come in; it skips to the newest values"
                     );
-                    cursor = feed.newest();
+                    let newest = feed.newest();
+                    self.coalesce(cursor, newest);
+                    cursor = newest;
                     if self.catch_up().await.is_err() {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// Counts the events between these numbers: they are told as how things stand now.
+    fn coalesce(&self, from: u64, to: u64) {
+        self.metrics.bus_coalesced.fetch_add(to.saturating_sub(from), Ordering::Relaxed);
     }
 
     async fn entry(&mut self, entry: &Entry) {
@@ -300,7 +310,13 @@ impl<B: Broker> Outbox<B> {
             if before.is_none() {
                 self.membership_changed(id, Some(twin.device()), at).await;
             }
-            self.say(&topic::of(id, DOCUMENT), || present_state(twin, at)).await;
+            // That nobody said anything of a device yet is no news after a start.
+            let said = |(_, state): (&Property, &TwinProperty)| {
+                state.desired.is_some() || state.reported.is_some()
+            };
+            if before.as_ref().is_none_or(|before| before.rev > 0) || twin.properties().any(said) {
+                self.say(&topic::of(id, DOCUMENT), || present_state(twin, at)).await;
+            }
             let state = before.as_ref().map(|before| before.state).unwrap_or_default();
             if state != twin.state() {
                 self.state(id, twin.state().as_str(), at).await;

@@ -41,6 +41,15 @@ impl Ledger {
         Self { told: told.collect(), ..Self::default() }
     }
 
+    /// All devices are known, and nothing of how they stand.
+    pub(super) fn unsure(twins: &[Twin]) -> Self {
+        let mut ledger = Self::of(twins);
+        for told in ledger.told.values_mut() {
+            (told.rev, told.state) = (0, DeviceState::Unknown);
+        }
+        ledger
+    }
+
     pub(super) fn get(&self, id: &DeviceId) -> Option<&Told> {
         self.told.get(id)
     }
