@@ -14,16 +14,22 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("device-model", &[], &["tokio", "rusqlite", "tonic"]),
     ("dmi", &["device-model"], &["rusqlite", "mqtt5"]),
-    ("mapper-sdk", &["device-model", "dmi"], &["rusqlite", "mqtt5", "axum"]),
+    ("exposition", &[], &["tokio", "tonic", "axum"]),
+    ("mapper-sdk", &["device-model", "dmi", "exposition"], &["rusqlite", "mqtt5", "axum"]),
     ("mapper-modbus", &["device-model", "mapper-sdk"], &["rusqlite", "mqtt5", "axum", "tonic"]),
     ("sim-modbus", &[], &["tonic", "rusqlite", "mqtt5"]),
     ("device-twin", &["device-model"], &["tokio", "tonic", "mqtt5"]),
-    ("edge-agent", &["device-model", "device-twin", "dmi"], &["tokio-modbus", "tokio-serial"]),
+    (
+        "edge-agent",
+        &["device-model", "device-twin", "dmi", "exposition"],
+        &["tokio-modbus", "tokio-serial"],
+    ),
     (
         "edgetwin",
         &[
             "device-model",
             "dmi",
+            "exposition",
             "mapper-sdk",
             "mapper-modbus",
             "sim-modbus",

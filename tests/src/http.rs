@@ -73,10 +73,15 @@ async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(u16, Byte
         anyhow::Ok((status, answer.into_body().collect().await?.to_bytes()))
     };
     // The connection ends with the exchange: nothing is left running.
+    tokio::pin!(exchange);
     tokio::select! {
         biased;
-        answer = exchange => answer,
-        ended = connection => Err(anyhow::anyhow!("connection closed: {ended:?}")),
+        answer = &mut exchange => answer,
+        // A server may hang up behind its answer.
+        ended = connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(anyhow::Error::new(error).context("connection closed")),
+        },
     }
 }
 

@@ -12,6 +12,7 @@
 //! ```
 
 mod machine;
+mod page;
 mod running;
 
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
 use edge_agent::config::{LogFormat, MqttMode, Span};
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
-use mapper_sdk::{Mapper, MapperConfig, Metrics, Pace};
+use mapper_sdk::{Mapper, MapperConfig, Metrics, MetricsPlace, Pace};
 use sim_modbus::{Blueprint, Handle, LineOptions, Simulation};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -36,6 +37,7 @@ use crate::process::{Process, program};
 pub use crate::wait::PATIENCE;
 use crate::wait::eventually;
 pub use machine::{MODEL, Machine, tcp_wire};
+pub use page::Page;
 use running::Running;
 
 /// Waits of the mapper before it opens a lost wire again.
@@ -205,23 +207,26 @@ impl World {
             let text = format!(
                 "grpc_server: {{socket_path: {}}}\n\
                  common: {{name: {name}, protocol: modbus, edgecore_sock: {}}}\n\
-                 edgetwin: {{reconnectMin: {:?}, reconnectMax: {:?}, restMin: {:?}, restMax: {:?}}}\n",
+                 edgetwin: {{reconnectMin: {:?}, reconnectMax: {:?}, restMin: {:?}, restMax: {:?}, metricsListen: {}}}\n",
                 socket.display(),
                 self.dmi().display(),
                 RECONNECT.min,
                 RECONNECT.max,
                 REST.min,
                 REST.max,
+                self.counters().display(),
             );
             std::fs::write(&file, text)?;
             let mut mapper = Command::new(program("mapper-modbus")?);
-            mapper.arg("--config-file").arg(file);
+            mapper.arg("--config-file").arg(file).args(["--log-format", "json"]);
+            mapper.env("RUST_LOG", "info,mapper_sdk=debug");
             self.mapper = Some(Running::program(&mut mapper, &dir.join("mapper.log"))?);
             return Ok(());
         }
         let mut config = MapperConfig::new(name, socket, self.dmi());
         config.reconnect = RECONNECT;
         config.rest = REST;
+        config.metrics = Some(MetricsPlace::Unix(self.counters()));
         let mapper = Mapper::bind(config, ModbusDriver::default()).await?;
         self.metrics = Some(mapper.metrics());
         self.mapper = Some(Running::task(|stop| mapper.run(stop)));
@@ -276,7 +281,7 @@ impl World {
         Ok(text.lines().map(Into::into).collect())
     }
 
-    /// Lines that the mapper has logged since it last started as a program.
+    /// Lines that the mapper has logged since it last started as a program: a JSON object each.
     ///
     /// # Errors
     /// It has no log.
@@ -316,6 +321,20 @@ impl World {
     /// None was started.
     pub fn metrics(&self) -> Result<Arc<Metrics>> {
         self.metrics.clone().context("no mapper was started")
+    }
+
+    /// What the running mapper tells at its `GET /metrics`.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn mapper_page(&self) -> Result<Page> {
+        let (status, body) = http::get(&self.counters(), "/metrics").await?;
+        ensure!(status == 200, "{status}");
+        Ok(Page(String::from_utf8(body.to_vec())?))
+    }
+
+    fn counters(&self) -> PathBuf {
+        self.folder.path().join("mapper-metrics.sock")
     }
 
     /// Where the embedded broker listens.

@@ -1,15 +1,12 @@
 //! What the agent counts, and Prometheus' text form of it.
 
-mod histogram;
-
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use device_twin::Counters;
+use exposition::{Histogram, Page};
 
 use crate::eventbus::Refused;
 use crate::twins::StoreHealth;
-pub(crate) use histogram::Histogram;
 
 /// Counters since the start of the agent.
 #[derive(Debug, Default)]
@@ -112,52 +109,33 @@ impl Metrics {
             ("stale_ack", rules.stale_acks),
             ("stale_echo", rules.stale_echoes),
         ];
-        let mut page = Page(String::with_capacity(4096));
+        let mut page = Page::default();
         for (name, help, counter) in own {
-            page.counter(name, help, &[("", counter.load(Ordering::Relaxed))]);
+            page.counter(name, help).sample(&[], counter.load(Ordering::Relaxed));
         }
         for (name, help, count) in twins {
-            page.counter(name, help, &[("", count)]);
+            page.counter(name, help).sample(&[], count);
         }
         let help = "parts of reports that were dropped: older than what is known, or of another generation";
-        page.counter("twin_dropped", help, &dropped);
-        page.counter(
-            "store_failures",
-            "requests that the store did not take",
-            &[("", store.failures())],
-        );
-        let help = "messages of apps that the event bus refused";
-        page.counter("bus_refused", help, &self.bus_refused.counts());
-        let waiting = self.bus_waiting.load(Ordering::Relaxed);
-        let help = "messages that the external broker has not taken yet";
-        page.family("bus_waiting", help, "gauge", &[("", waiting)]);
+        let mut family = page.counter("twin_dropped", help);
+        for (reason, count) in dropped {
+            family.sample(&[("reason", reason)], count);
+        }
+        page.counter("store_failures", "requests that the store did not take")
+            .sample(&[], store.failures());
+        let mut family = page.counter("bus_refused", "messages of apps that the event bus refused");
+        for (reason, count) in self.bus_refused.counts() {
+            family.sample(&[("reason", reason)], count);
+        }
+        page.gauge("bus_waiting", "messages that the external broker has not taken yet")
+            .sample(&[], self.bus_waiting.load(Ordering::Relaxed));
         let help = "from the acceptance of a desired value to its final acknowledgement";
-        self.settled.render("desired_settle_seconds", help, &mut page.0);
+        page.histogram("desired_settle_seconds", help).times(&[], &self.settled);
         let help = "transactions of the store";
-        store.commits.render("store_commit_seconds", help, &mut page.0);
+        page.histogram("store_commit_seconds", help).times(&[], &store.commits);
         for gauge in gauges {
-            page.family(gauge.name, gauge.help, "gauge", &[("", gauge.value)]);
+            page.gauge(gauge.name, gauge.help).sample(&[], gauge.value);
         }
-        page.0
-    }
-}
-
-struct Page(String);
-
-impl Page {
-    fn counter(&mut self, name: &str, help: &str, samples: &[(&str, u64)]) {
-        self.family(&format!("{name}_total"), help, "counter", samples);
-    }
-
-    /// One value for each reason; a single one has none.
-    fn family(&mut self, name: &str, help: &str, kind: &str, samples: &[(&str, u64)]) {
-        // Writing into a String cannot fail.
-        let _ = write!(self.0, "# HELP edgetwin_{name} {help}\n# TYPE edgetwin_{name} {kind}\n");
-        for (reason, value) in samples {
-            let _ = match reason {
-                &"" => writeln!(self.0, "edgetwin_{name} {value}"),
-                reason => writeln!(self.0, "edgetwin_{name}{{reason=\"{reason}\"}} {value}"),
-            };
-        }
+        page.into_text()
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +107,14 @@ impl Listener {
     /// Path of the socket.
     pub fn path(&self) -> &Path {
         &self.place.path
+    }
+
+    /// The next connection, for whoever speaks another protocol on it.
+    ///
+    /// # Errors
+    /// The system refuses, such as for want of file descriptors; it may be tried again. Cancel safe.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        self.inner.accept().await.map(|(stream, _)| stream)
     }
 
     /// Answers mappers until `stop`, then lets running calls end.

@@ -17,6 +17,7 @@
 //!   restMax: 60s
 //!   stop: 700ms
 //!   stateWindow: 60s  # at most two changes of a device's state are told within it; 0s: each is told
+//!   metricsListen: /run/edgetwin/modbus-metrics.sock  # or 127.0.0.1:9464: GET /metrics there; nowhere by default
 //! ```
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use device_model::{Config, Problem, Problems, Scalar};
 use serde_json::{Map, Value as Json};
 
 use crate::backoff::Pace;
+use crate::exporter::{MetricsPlace, WrongPlace};
 
 /// What a mapper needs to know before it knows its devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct MapperConfig {
     /// At most two changes of a device's state are told within this time, so that one that flaps does not flood whoever
     /// watches; what holds at its end is told then. Zero: each change is told at once. One hour at most.
     pub state_window: Duration,
+    /// Where `GET /metrics` is answered; none: nowhere.
+    pub metrics: Option<MetricsPlace>,
     /// Keys of the file that mean nothing here, as paths.
     pub ignored: Vec<String>,
 }
@@ -69,6 +73,7 @@ const KNOWN: [&str; 6] = [
 ];
 const OURS: [&str; 6] =
     ["reconnectMin", "reconnectMax", "restMin", "restMax", "stop", "stateWindow"];
+const METRICS: &str = "metricsListen";
 /// A state that is held back for longer than this is no news any more.
 const LONGEST_STATE_WINDOW: Duration = Duration::from_secs(3600);
 
@@ -90,6 +95,7 @@ impl MapperConfig {
             rest: Pace { min: Duration::from_secs(1), max: Duration::from_secs(60) },
             stop: Duration::from_millis(700),
             state_window: Duration::from_secs(60),
+            metrics: None,
             ignored: Vec::new(),
         }
     }
@@ -161,7 +167,7 @@ impl Reader {
     }
 
     fn ours(&mut self, config: &mut MapperConfig) {
-        let section = match self.file.get("edgetwin") {
+        let mut section = match self.file.get("edgetwin") {
             None | Some(Json::Null) => return,
             Some(Json::Object(section)) => section.clone(),
             Some(other) => {
@@ -170,6 +176,15 @@ impl Reader {
                 return;
             }
         };
+        if let Some(place) = section.remove(METRICS) {
+            match place.as_str().unwrap_or_default().parse() {
+                Ok(place) => config.metrics = Some(place),
+                Err(WrongPlace { reason, remedy }) => {
+                    let field = format!("edgetwin.{METRICS}");
+                    self.problems.push(Problem::new(field, place, reason, remedy));
+                }
+            }
+        }
         let mut scalars = BTreeMap::new();
         for (key, value) in section {
             let scalar = match (&value, OURS.contains(&key.as_str())) {
@@ -177,7 +192,7 @@ impl Reader {
                 (Json::Number(number), true) => Scalar::Float(number.as_f64().unwrap_or(f64::NAN)),
                 (_, known) => {
                     let reason = if known { "not a length of time" } else { "unknown key" };
-                    let remedy = format!("use {}, each such as 5s", OURS.join(", "));
+                    let remedy = format!("use {}, each such as 5s, or {METRICS}", OURS.join(", "));
                     self.problems.push(Problem::new(
                         format!("edgetwin.{key}"),
                         value,
@@ -294,6 +309,24 @@ dev_init:
         );
         let said = window("often").unwrap_err().to_string();
         assert!(said.contains("edgetwin.stateWindow = \"often\": not a length of time"), "{said}");
+    }
+
+    #[test]
+    fn metrics_are_told_on_this_machine_alone() {
+        let place = |text: &str| {
+            let text = format!("{KUBEEDGE}edgetwin: {{metricsListen: {text}}}\n");
+            MapperConfig::parse(&text).map(|config| config.metrics)
+        };
+        assert_eq!(MapperConfig::parse(KUBEEDGE).unwrap().metrics, None);
+        let socket = MetricsPlace::Unix("/run/m.sock".into());
+        assert_eq!(place("/run/m.sock").unwrap(), Some(socket));
+        let loopback = MetricsPlace::Tcp("127.0.0.1:9464".parse().unwrap());
+        assert_eq!(place("\"127.0.0.1:9464\"").unwrap(), Some(loopback));
+        for wrong in ["\"0.0.0.0:9464\"", "9464", "localhost"] {
+            let said = place(wrong).unwrap_err().to_string();
+            assert!(said.contains("edgetwin.metricsListen = "), "{said}");
+            assert!(said.contains("write 127.0.0.1:PORT or the path of a socket"), "{said}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 use crate::backoff::{Backoff, Pace};
 use crate::driver::{Cause, Driver, SessionFault, Tag};
 use crate::member::{Link, Member};
-use crate::metrics::Metrics;
+use crate::metrics::{ErrorClass, Metrics, WireMetrics};
 use crate::report::{Batch, Report};
 use crate::schedule::{Schedule, Seat};
 use crate::wire::{bounded, changed, close};
@@ -75,6 +75,7 @@ pub(crate) struct Endpoint<D: Driver> {
     reports: mpsc::Sender<Report>,
     limits: Limits,
     metrics: Arc<Metrics>,
+    wire: Arc<WireMetrics>,
     members: BTreeMap<Seat, Member<D>>,
     schedule: Schedule,
     tags: HashMap<Tag, (Seat, usize)>,
@@ -109,6 +110,9 @@ impl<D: Driver> Endpoint<D> {
         limits: Limits,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let wire = metrics.wire(&address.to_string());
+        // A task before this one may have fallen with the wire open.
+        wire.up.set(0);
         Self {
             driver,
             address,
@@ -116,6 +120,7 @@ impl<D: Driver> Endpoint<D> {
             reports,
             limits,
             metrics,
+            wire,
             members: BTreeMap::new(),
             schedule: Schedule::new(limits.rest, phase),
             tags: HashMap::new(),
@@ -139,7 +144,10 @@ impl<D: Driver> Endpoint<D> {
         loop {
             let fault = match self.connect(&cancel).await {
                 Err(Stopped) => break,
-                Ok(Err(fault)) => fault,
+                Ok(Err(fault)) => {
+                    self.wire.error(ErrorClass::Connect, 1);
+                    fault
+                }
                 Ok(Ok(mut session)) => {
                     let ended = self.serve(&mut session, &cancel).await;
                     // What was in flight may have been cut off by the stop; the wire is as good as before.
@@ -161,6 +169,7 @@ impl<D: Driver> Endpoint<D> {
                 break;
             }
             self.metrics.reconnects.increment();
+            self.wire.reconnects.increment();
         }
         self.skip_safe_values();
     }
@@ -196,7 +205,10 @@ impl<D: Driver> Endpoint<D> {
                 () = cancel.cancelled() => return Err(Stopped),
                 command = self.commands.recv() => match command {
                     None => return Err(Stopped),
-                    Some(command) => { self.obey(command).await; }
+                    Some(command) => {
+                        self.obey(command).await;
+                        self.note_queue();
+                    }
                 },
                 done = &mut task => return Ok(done),
             }
@@ -233,6 +245,7 @@ impl<D: Driver> Endpoint<D> {
             }
             let now = Instant::now();
             let job = self.schedule.take(now.into_std());
+            self.note_queue();
             if self.batch.is_empty() {
                 self.batch_begun = now;
             }
@@ -329,6 +342,10 @@ impl<D: Driver> Endpoint<D> {
         }
     }
 
+    fn note_queue(&self) {
+        self.wire.writes_waiting.set(u64::try_from(self.schedule.writes()).unwrap_or(u64::MAX));
+    }
+
     /// Compares what is desired of a device with what its writers know.
     async fn want_all(&mut self, seat: Seat, origin: Origin, doubtful: bool) {
         let now = Instant::now().into_std();
@@ -365,8 +382,10 @@ impl<D: Driver> Endpoint<D> {
         if self.link != Link::Down {
             warn!(endpoint = %self.address, devices = self.members.len(), %cause, "wire down");
             self.link = Link::Down;
+            self.wire.up.set(0);
         }
         self.cause = Some(cause.clone());
+        self.note_queue();
         self.flush().await;
         let seats: Vec<_> = self.members.keys().copied().collect();
         for seat in seats {
@@ -404,6 +423,7 @@ impl<D: Driver> Endpoint<D> {
         if self.link != Link::Up {
             info!(endpoint = %self.address, "wire up");
             self.link = Link::Up;
+            self.wire.up.set(1);
         }
         self.backoff.reset();
         let Some(member) = self.members.get_mut(&seat) else { return };

@@ -81,6 +81,7 @@ mod budget;
 mod config;
 mod driver;
 mod endpoint;
+mod exporter;
 #[cfg(test)]
 mod fake;
 mod fleet;
@@ -105,6 +106,8 @@ mod write;
 pub use backoff::Pace;
 pub use config::MapperConfig;
 pub use driver::{Cause, Driver, PropertyFault, ReadResult, Sample, Session, SessionFault, Tag};
+pub use exporter::{MetricsPlace, WrongPlace};
+pub use exposition::{Counter, Gauge};
 pub use mapper::Mapper;
-pub use metrics::{Counter, Metrics};
+pub use metrics::Metrics;
 pub use once::{OnceReading, once};

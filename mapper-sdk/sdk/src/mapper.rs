@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::agent::{Agent, Link};
 use crate::config::MapperConfig;
 use crate::driver::Driver;
 use crate::endpoint::Limits;
+use crate::exporter::Exporter;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::register::Registrar;
@@ -35,14 +37,15 @@ pub struct Mapper<D: Driver> {
     config: MapperConfig,
     driver: Arc<D>,
     listener: Listener,
+    exporter: Option<Exporter>,
     metrics: Arc<Metrics>,
 }
 
 impl<D: Driver> Mapper<D> {
-    /// Binds the mapper's socket. Spawns nothing.
+    /// Binds the mapper's socket, and the one for its counters if there is one. Spawns nothing.
     ///
     /// # Errors
-    /// The socket cannot be bound; the message names it and says what to do.
+    /// A socket cannot be bound; the message names it and says what to do.
     #[expect(
         clippy::unused_async,
         reason = "binds sockets, so it needs the runtime; callers await it"
@@ -58,12 +61,18 @@ impl<D: Driver> Mapper<D> {
         config.socket = std::path::absolute(&config.socket)
             .with_context(|| format!("socket path {}", config.socket.display()))?;
         let listener = Listener::bind(&config.socket)?;
-        Ok(Self { config, driver: Arc::new(driver), listener, metrics: Arc::default() })
+        let exporter = config.metrics.as_ref().map(Exporter::bind).transpose()?;
+        Ok(Self { config, driver: Arc::new(driver), listener, exporter, metrics: Arc::default() })
     }
 
     /// What the mapper counts.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// Where the counters are told over TCP, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.exporter.as_ref().and_then(Exporter::address)
     }
 
     /// Serves devices until `cancel`: registers with the agent, however long that takes, and answers it.
@@ -74,7 +83,7 @@ impl<D: Driver> Mapper<D> {
     /// # Errors
     /// A part of the mapper ended by itself; then the others were stopped as above.
     pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, driver, listener, metrics } = self;
+        let Self { config, driver, listener, exporter, metrics } = self;
         let info = MapperInfo {
             name: config.name.clone(),
             version: config.version.clone(),
@@ -105,7 +114,7 @@ impl<D: Driver> Mapper<D> {
             config.agent_socket,
             (link, asked_again),
             (orders.clone(), wanting.clone()),
-            metrics,
+            metrics.clone(),
         );
 
         let mut tasks = JoinSet::new();
@@ -127,6 +136,14 @@ impl<D: Driver> Mapper<D> {
         tasks.spawn(
             async move { serving.await.map(|()| Part::Server).map_err(anyhow::Error::from) },
         );
+
+        if let Some(exporter) = exporter {
+            let stop = rest.clone();
+            tasks.spawn(async move {
+                exporter.run(metrics, stop).await;
+                Ok(Part::Exporter)
+            });
+        }
 
         let early = tokio::select! {
             biased;
@@ -160,6 +177,7 @@ enum Part {
     Reporter,
     Registrar,
     Server,
+    Exporter,
 }
 
 fn ended_early(

@@ -1,30 +1,16 @@
 //! What a mapper counts. Cheap to count, read by whoever asks.
 
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod wire;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-impl Counter {
-    /// Adds `count`.
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
+use exposition::{Counter, Gauge, Page};
+use tokio::time::Instant;
 
-    /// Adds one.
-    pub fn increment(&self) {
-        self.add(1);
-    }
+pub(crate) use wire::{ErrorClass, WireMetrics};
 
-    /// The number now.
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// The counters of one mapper, since its start.
+/// The counters of one mapper, since its start, and those of each of its wires.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Transactions that read.
@@ -51,6 +37,11 @@ pub struct Metrics {
     pub pushed_back: Counter,
     /// Registrations with the agent.
     pub registrations: Counter,
+    /// Readings and acknowledgements that the agent has not taken yet.
+    pub unreported: Gauge,
+    /// Since when the device has something to tell that waits longest.
+    unreported_since: Mutex<Option<Instant>>,
+    wires: Mutex<BTreeMap<String, Arc<WireMetrics>>>,
 }
 
 impl Metrics {
@@ -70,22 +61,53 @@ impl Metrics {
             ("reports_pushed_back", "Reports that the agent put off", &self.pushed_back),
             ("registrations", "Registrations with the agent", &self.registrations),
         ];
-        let mut text = String::with_capacity(2048);
+        let mut page = Page::default();
         for (name, help, counter) in counters {
-            // Writing to a String cannot go wrong.
-            let _ = write!(
-                text,
-                "# HELP edgetwin_mapper_{name}_total {help}.\n# TYPE edgetwin_mapper_{name}_total counter\n\
-                 edgetwin_mapper_{name}_total {}\n",
-                counter.count()
-            );
+            page.counter(&format!("mapper_{name}"), help).sample(&[], counter.count());
         }
-        text
+        page.gauge(
+            "mapper_unreported",
+            "Readings and acknowledgements that the agent has not taken yet",
+        )
+        .sample(&[], self.unreported.value());
+        let help = "For how long the device has had something to tell that waits longest for the agent to take it";
+        page.gauge("mapper_oldest_unreported_seconds", help)
+            .sample(&[], format_args!("{:.3}", self.oldest_unreported().as_secs_f64()));
+        wire::render(&self.wires(), &mut page);
+        page.into_text()
+    }
+
+    /// The counters of the wire of this name, the same ones each time until it is forgotten.
+    pub(crate) fn wire(&self, name: &str) -> Arc<WireMetrics> {
+        self.wires().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The mapper has that wire no more.
+    pub(crate) fn forget_wire(&self, name: &str) {
+        self.wires().remove(name);
+    }
+
+    /// Notes what waits for the agent, and since when.
+    pub(crate) fn note_unreported(&self, count: usize, since: Option<std::time::Instant>) {
+        self.unreported.set(u64::try_from(count).unwrap_or(u64::MAX));
+        *self.unreported_since.lock().unwrap_or_else(PoisonError::into_inner) =
+            since.map(Into::into);
+    }
+
+    fn oldest_unreported(&self) -> std::time::Duration {
+        let since = *self.unreported_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    fn wires(&self) -> MutexGuard<'_, BTreeMap<String, Arc<WireMetrics>>> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -94,6 +116,25 @@ mod tests {
         metrics.reads.add(3);
         let text = metrics.render();
         assert!(text.contains("\nedgetwin_mapper_reads_total 3\n"), "{text}");
-        assert_eq!(text.lines().count() % 3, 0);
+        assert!(text.contains("\nedgetwin_mapper_oldest_unreported_seconds 0.000\n"), "{text}");
+    }
+
+    #[test]
+    fn each_wire_has_its_own_series_until_it_is_forgotten() {
+        let metrics = Metrics::default();
+        metrics.wire("tcp://a:502").error(ErrorClass::Silent, 2);
+        metrics.wire("tcp://a:502").requests.observe(Duration::from_millis(2));
+        metrics.wire("tcp://b:502").up.set(1);
+        let text = metrics.render();
+        for line in [
+            "edgetwin_mapper_wire_errors_total{wire=\"tcp://a:502\",class=\"silent\"} 2",
+            "edgetwin_mapper_wire_errors_total{wire=\"tcp://b:502\",class=\"silent\"} 0",
+            "edgetwin_mapper_wire_request_seconds_count{wire=\"tcp://a:502\"} 1",
+            "edgetwin_mapper_wire_up{wire=\"tcp://b:502\"} 1",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+        metrics.forget_wire("tcp://a:502");
+        assert!(!metrics.render().contains("a:502"));
     }
 }

@@ -6,7 +6,7 @@
 //! - A receipt goes with what it came with, and is dropped with it.
 //! - What the agent put off comes back here, unless something newer took its place.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,8 @@ struct Entry {
     acks: Vec<(PropertyName, Ack)>,
     receipts: Vec<Receipt>,
     since: Option<u64>,
-    flying: bool,
+    /// When the oldest came of what is under way, and how much that is.
+    flying: Option<(u64, usize)>,
     state: Steadiness,
     state_due: Option<Instant>,
     /// What is wrong with the device's description.
@@ -72,12 +73,23 @@ struct Entry {
     problem_news: bool,
 }
 
+impl Entry {
+    /// Readings and acknowledgements that wait.
+    fn waiting(&self) -> usize {
+        self.readings.len() + self.acks.len()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Outbox {
     entries: HashMap<Seat, Entry>,
     /// Devices with something to tell and no call under way, by age.
     ready: BTreeSet<(u64, Seat)>,
     states: BTreeSet<(Instant, Seat)>,
+    /// What the numbers are in time of what waits or is under way.
+    times: BTreeMap<u64, Instant>,
+    /// Readings and acknowledgements that wait or are under way.
+    count: usize,
     clock: u64,
     hold: Duration,
 }
@@ -89,6 +101,8 @@ impl Outbox {
             entries: HashMap::new(),
             ready: BTreeSet::new(),
             states: BTreeSet::new(),
+            times: BTreeMap::new(),
+            count: 0,
             clock: 0,
             hold,
         }
@@ -98,8 +112,10 @@ impl Outbox {
         match self.entries.get_mut(&seat) {
             Some(entry) => {
                 let known = |name: &PropertyName| device.property(name.as_str()).is_some();
+                self.count -= entry.waiting();
                 entry.readings.retain(|(name, _)| known(name));
                 entry.acks.retain(|(name, _)| known(name));
+                self.count += entry.waiting();
                 entry.device = device;
             }
             None => {
@@ -109,7 +125,7 @@ impl Outbox {
                     acks: Vec::new(),
                     receipts: Vec::new(),
                     since: None,
-                    flying: false,
+                    flying: None,
                     state: Steadiness::default(),
                     state_due: None,
                     problem: None,
@@ -122,6 +138,11 @@ impl Outbox {
 
     pub(crate) fn gone(&mut self, seat: Seat) {
         if let Some(entry) = self.entries.remove(&seat) {
+            let (since, items) = entry.flying.unzip();
+            for since in entry.since.iter().chain(&since) {
+                self.times.remove(since);
+            }
+            self.count -= entry.waiting() + items.unwrap_or_default();
             self.ready.retain(|(_, other)| *other != seat);
             if let Some(due) = entry.state_due {
                 self.states.remove(&(due, seat));
@@ -129,9 +150,11 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn put(&mut self, batch: Batch) {
+    /// What one turn on the wire gave, `now`.
+    pub(crate) fn put(&mut self, batch: Batch, now: Instant) {
         let Some(seat) = batch.seat else { return };
         let Some(entry) = self.entries.get_mut(&seat) else { return };
+        self.count -= entry.waiting();
         if entry.readings.is_empty() {
             entry.readings = batch.readings;
         } else {
@@ -148,7 +171,11 @@ impl Outbox {
             entry.acks.push(ack);
         }
         entry.receipts.extend(batch.receipts);
+        self.count += entry.waiting();
         self.clock += 1;
+        if entry.since.is_none() && entry.waiting() > 0 {
+            self.times.insert(self.clock, now);
+        }
         self.queue(seat, self.clock);
     }
 
@@ -158,7 +185,7 @@ impl Outbox {
         let (since, seat) = self.ready.pop_first()?;
         let entry = self.entries.get_mut(&seat)?;
         entry.since = None;
-        entry.flying = true;
+        entry.flying = Some((since, entry.waiting()));
         Some(Parcel {
             seat,
             device: entry.device.clone(),
@@ -172,7 +199,10 @@ impl Outbox {
     /// The agent took the parcel, or refused it for good.
     pub(crate) fn landed(&mut self, seat: Seat) {
         if let Some(entry) = self.entries.get_mut(&seat) {
-            entry.flying = false;
+            if let Some((since, items)) = entry.flying.take() {
+                self.times.remove(&since);
+                self.count -= items;
+            }
             if let Some(since) = entry.since.take() {
                 self.queue(seat, since);
             }
@@ -183,6 +213,8 @@ impl Outbox {
     pub(crate) fn put_off(&mut self, parcel: Parcel) {
         let Parcel { seat, readings, mut acks, mut receipts, since, .. } = parcel;
         let Some(entry) = self.entries.get_mut(&seat) else { return };
+        let (_, items) = entry.flying.take().unwrap_or_default();
+        self.count -= items + entry.waiting();
         let newer = std::mem::replace(&mut entry.readings, readings);
         for (name, reading) in newer {
             match entry.readings.iter_mut().rev().find(|(other, _)| *other == name) {
@@ -194,22 +226,28 @@ impl Outbox {
         entry.acks = acks;
         receipts.append(&mut entry.receipts);
         entry.receipts = receipts;
-        entry.flying = false;
-        entry.since = None;
+        if let Some(newer) = entry.since.take() {
+            self.times.remove(&newer);
+        }
+        self.count += entry.waiting();
         let device = entry.device.clone();
         // The device may be described differently by now.
         self.device(seat, device);
-        self.queue(seat, since);
+        if !self.queue(seat, since) {
+            self.times.remove(&since);
+        }
     }
 
-    fn queue(&mut self, seat: Seat, since: u64) {
-        let Some(entry) = self.entries.get_mut(&seat) else { return };
-        if entry.since.is_none() && !(entry.readings.is_empty() && entry.acks.is_empty()) {
+    /// Has a device wait, if it does not yet; whether it does so since then.
+    fn queue(&mut self, seat: Seat, since: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(&seat) else { return false };
+        if entry.since.is_none() && entry.waiting() > 0 {
             entry.since = Some(since);
-            if !entry.flying {
+            if entry.flying.is_none() {
                 self.ready.insert((since, seat));
             }
         }
+        entry.since == Some(since)
     }
 
     /// A device's state, as its wire's task sees it.
@@ -294,7 +332,17 @@ impl Outbox {
 
     /// Whether everything was told.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.entries.values().all(|entry| !entry.flying)
+        self.ready.is_empty() && self.entries.values().all(|entry| entry.flying.is_none())
+    }
+
+    /// Readings and acknowledgements that the agent has not taken yet: they wait, or are under way.
+    pub(crate) fn untaken(&self) -> usize {
+        self.count
+    }
+
+    /// Since when the device has something to tell that waits longest.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.times.first_key_value().map(|(_, time)| *time)
     }
 
     /// Readings and acknowledgements that wait.

@@ -102,6 +102,7 @@ impl Reporter {
         loop {
             let now = Instant::now();
             let wake = self.start_calls(now);
+            self.metrics.note_unreported(self.outbox.untaken(), self.outbox.oldest());
             if end.is_some() && (self.registration.is_none() || self.outbox.is_empty()) {
                 return;
             }
@@ -138,7 +139,7 @@ impl Reporter {
                     // Somebody waits for it.
                     self.departure = Some(now);
                 }
-                self.outbox.put(batch);
+                self.outbox.put(batch, now.into_std());
             }
             Report::Problem(seat, problem) => {
                 self.outbox.problem(seat, problem, Instant::now().into_std());

@@ -259,6 +259,11 @@ impl Schedule {
         self.overruns
     }
 
+    /// Writes that wait.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
         self.writes.len() + self.reads.len() + self.probes.len()

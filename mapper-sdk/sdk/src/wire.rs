@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::time::Instant;
 
 use crate::driver::{ReadResult, Session, SessionFault, Tag};
-use crate::metrics::Metrics;
+use crate::metrics::{ErrorClass, Metrics, WireMetrics};
 
 /// Runs one call of a driver. One that takes too long, or panics, has lost the session: nobody knows what is on
 /// the wire.
@@ -22,6 +23,22 @@ pub(crate) async fn bounded<T>(
         Ok(Err(_)) => Err(panicked(metrics)),
         Err(_) => Err(SessionFault::Lost(format!("nothing heard within {limit:?}").into())),
     }
+}
+
+/// A request over an open session, bounded likewise; counted and timed as one of `wire`.
+pub(crate) async fn request<T>(
+    limit: Duration,
+    (metrics, wire): (&Metrics, &WireMetrics),
+    call: impl Future<Output = Result<T, SessionFault>>,
+) -> Result<T, SessionFault> {
+    let begun = Instant::now();
+    let result = bounded(limit, metrics, call).await;
+    match &result {
+        Ok(_) => wire.requests.observe(begun.elapsed()),
+        Err(SessionFault::Silent(_)) => wire.error(ErrorClass::Silent, 1),
+        Err(SessionFault::Lost(_)) => wire.error(ErrorClass::Lost, 1),
+    }
+    result
 }
 
 /// The next change that a device pushes; there may be none for ever. Cancel safe, as the driver's is.

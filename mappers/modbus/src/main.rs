@@ -1,11 +1,12 @@
 //! The Modbus mapper: parse, bind, run, exit code.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, signal};
 use tracing::{error, info, warn};
@@ -25,6 +26,17 @@ struct Arguments {
     /// Write counters to this file every 10 s, in Prometheus' text format
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
+    /// Form of the log lines on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -35,6 +47,8 @@ A configuration:
     name: modbus-mapper                      unique on this node
     protocol: modbus                         protocolName of its devices
     edgecore_sock: /run/edgetwin/dmi.sock    where the agent listens
+  edgetwin:
+    metricsListen: 127.0.0.1:9464            GET /metrics there, or on a socket; nowhere by default
 
 RUST_LOG=debug shows more. Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or configuration.
 Without an agent: edgetwin mapper run --once. What goes over the wire: edgetwin modbus plan.
@@ -47,12 +61,7 @@ const METRICS_EVERY: Duration = Duration::from_secs(10);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    start_log(arguments.log_format);
     let config = match MapperConfig::load(&arguments.config_file) {
         Ok(config) => config,
         Err(error) => {
@@ -66,6 +75,16 @@ async fn main() -> ExitCode {
             error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `RUST_LOG` says what goes to it.
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
     }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use exposition::Page;
 use tokio::time::timeout;
 
 use super::Context;
@@ -151,5 +152,5 @@ pub(super) async fn metrics(
         },
     ];
     let text = context.metrics.render(&counted.rules, context.twins.store_health(), &gauges);
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+    Ok(([(CONTENT_TYPE, Page::MEDIA_TYPE)], text))
 }

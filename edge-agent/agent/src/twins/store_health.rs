@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use device_twin::StoreError;
+use exposition::Histogram;
 
 use super::Core;
 use crate::api::view::{Part, PartStatus};
 use crate::health::Health;
-use crate::metrics::Histogram;
 
 /// After so long without a failure the store is asked whether it is well again.
 const REST: Duration = Duration::from_secs(1);

@@ -12,9 +12,10 @@ use tracing::{Instrument, Span, info, info_span, warn};
 use super::{Endpoint, GATHER, send, time};
 use crate::driver::{Cause, Driver, PropertyFault, ReadResult, Session, SessionFault, Tag};
 use crate::member::{Link, Member, Point};
+use crate::metrics::ErrorClass;
 use crate::report::Report;
 use crate::schedule::{Job, Seat};
-use crate::wire::{bounded, changed, discarded};
+use crate::wire::{bounded, changed, discarded, request};
 use crate::write::{Step, Turn};
 
 /// So many silences in a row, from every unit of the wire, and the wire itself is taken for dead: a connection
@@ -37,6 +38,7 @@ impl<D: Driver> Endpoint<D> {
         let overruns = self.schedule.overruns();
         if overruns > self.overruns {
             self.metrics.overruns.add(overruns - self.overruns);
+            self.wire.overruns.add(overruns - self.overruns);
             self.overruns = overruns;
         }
         let discarded = discarded(session, &self.metrics)?;
@@ -72,7 +74,8 @@ impl<D: Driver> Endpoint<D> {
         let points = group.points.clone();
         let visitors: Vec<_> = points.iter().map(|point| &member.points[*point].visitor).collect();
         let results = {
-            let call = bounded(limit, &self.metrics, session.read(&member.unit, &visitors));
+            let call =
+                request(limit, (&self.metrics, &self.wire), session.read(&member.unit, &visitors));
             let call = unless_stopped(cancel, self.limits.stop, call);
             tokio::pin!(call);
             tokio::select! {
@@ -102,11 +105,12 @@ impl<D: Driver> Endpoint<D> {
         let missing = points.len().saturating_sub(results.len());
         let none = || Err(PropertyFault::undecodable("the driver gave no result"));
         let results = results.into_iter().chain(std::iter::repeat_with(none).take(missing));
-        let (mut values, mut errors) = (0, 0);
+        let (mut values, mut refused, mut undecodable) = (0, 0, 0);
         for (point, result) in points.iter().zip(results) {
-            match result {
+            match &result {
                 Ok(_) => values += 1,
-                Err(_) => errors += 1,
+                Err(fault) if ErrorClass::of(fault) == ErrorClass::Refused => refused += 1,
+                Err(_) => undecodable += 1,
             }
             let (reading, turn) = member.judge(*point, result, now, time);
             if let Some(reading) = reading {
@@ -118,7 +122,11 @@ impl<D: Driver> Endpoint<D> {
             }
         }
         self.metrics.values.add(values);
-        self.metrics.read_errors.add(errors);
+        if refused + undecodable > 0 {
+            self.metrics.read_errors.add(refused + undecodable);
+            self.wire.error(ErrorClass::Refused, refused);
+            self.wire.error(ErrorClass::Undecodable, undecodable);
+        }
     }
 
     /// A property's turn to be written, in the logs under the number of the change.
@@ -163,12 +171,12 @@ impl<D: Driver> Endpoint<D> {
                 Some(Step::Write(value)) => {
                     self.metrics.writes.increment();
                     let call = session.write(&member.unit, visitor, &value);
-                    let call = bounded(limit, &self.metrics, call);
+                    let call = request(limit, (&self.metrics, &self.wire), call);
                     unless_stopped(cancel, self.limits.stop, call).await.map(Outcome::Written)
                 }
                 Some(Step::ReadBack) => {
                     let call = session.read_back(&member.unit, visitor);
-                    let call = bounded(limit, &self.metrics, call);
+                    let call = request(limit, (&self.metrics, &self.wire), call);
                     unless_stopped(cancel, self.limits.stop, call).await.map(Outcome::Seen)
                 }
             };
@@ -179,6 +187,7 @@ impl<D: Driver> Endpoint<D> {
             let turn = match &outcome {
                 Ok(Outcome::Written(Ok(()))) => state.writer.written(options, acks),
                 Ok(Outcome::Written(Err(fault))) => {
+                    self.wire.error(ErrorClass::of(fault), 1);
                     state.writer.refused(fault, acks);
                     Turn::None
                 }
@@ -278,7 +287,7 @@ impl<D: Driver> Endpoint<D> {
             }
             let Some(member) = self.members.get(&seat) else { return Ok(()) };
             let call = session.read_back(&member.unit, &member.points[point].visitor);
-            let call = bounded(limit, &self.metrics, call);
+            let call = request(limit, (&self.metrics, &self.wire), call);
             match unless_stopped(cancel, self.limits.stop, call).await {
                 Ok(result) => {
                     self.answered(seat).await;
@@ -355,7 +364,7 @@ impl<D: Driver> Endpoint<D> {
                 let left = end.saturating_duration_since(Instant::now());
                 let share = if to_come > 0 { left / 2 } else { left };
                 let call = session.write(&member.unit, &point.visitor, value);
-                match timeout(share, bounded(limit, &self.metrics, call)).await {
+                match timeout(share, request(limit, (&self.metrics, &self.wire), call)).await {
                     Ok(Ok(Ok(()))) => info!(%device, %property, %value, "safe value"),
                     Ok(Ok(Err(fault))) => warn!(%device, %property, %fault, "safe value not taken"),
                     Ok(Err(SessionFault::Silent(cause))) => silent = Some(cause),

@@ -85,6 +85,7 @@ impl<D: Driver> Lines<D> {
         line.seats.remove(&seat);
         if line.seats.is_empty() {
             // Without commands to come, the task ends.
+            self.metrics.forget_wire(&endpoint.to_string());
             if let Some(line) = self.lines.remove(endpoint) {
                 self.ending.insert(endpoint.clone(), line.ended);
             }

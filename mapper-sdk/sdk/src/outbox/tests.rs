@@ -41,9 +41,9 @@ fn ack(seat: u32, generation: u64, code: AckCode) -> Batch {
 #[test]
 fn the_newest_reading_of_a_property_wins_and_the_oldest_device_is_next() {
     let mut outbox = outbox(2);
-    outbox.put(batch(0, &[("a", 1), ("b", 1)]));
-    outbox.put(batch(1, &[("a", 5)]));
-    outbox.put(batch(0, &[("b", 2)]));
+    outbox.put(batch(0, &[("a", 1), ("b", 1)]), Instant::now());
+    outbox.put(batch(1, &[("a", 5)]), Instant::now());
+    outbox.put(batch(0, &[("b", 2)]), Instant::now());
     let parcel = outbox.take().unwrap();
     assert_eq!(parcel.seat, Seat(0));
     assert_eq!(parcel.readings, [(name("a"), reading(1)), (name("b"), reading(2))]);
@@ -54,9 +54,9 @@ fn the_newest_reading_of_a_property_wins_and_the_oldest_device_is_next() {
 #[test]
 fn one_call_per_device_is_under_way() {
     let mut outbox = outbox(1);
-    outbox.put(batch(0, &[("a", 1)]));
+    outbox.put(batch(0, &[("a", 1)]), Instant::now());
     let parcel = outbox.take().unwrap();
-    outbox.put(batch(0, &[("a", 2)]));
+    outbox.put(batch(0, &[("a", 2)]), Instant::now());
     assert!(outbox.take().is_none(), "the first has not landed");
     outbox.landed(parcel.seat);
     assert_eq!(outbox.take().unwrap().readings, [(name("a"), reading(2))]);
@@ -65,11 +65,11 @@ fn one_call_per_device_is_under_way() {
 #[test]
 fn what_was_put_off_comes_back_unless_something_newer_came() {
     let mut outbox = outbox(1);
-    outbox.put(batch(0, &[("a", 1), ("b", 1)]));
-    outbox.put(ack(0, 1, AckCode::Received));
+    outbox.put(batch(0, &[("a", 1), ("b", 1)]), Instant::now());
+    outbox.put(ack(0, 1, AckCode::Received), Instant::now());
     let parcel = outbox.take().unwrap();
-    outbox.put(batch(0, &[("b", 2), ("c", 2)]));
-    outbox.put(ack(0, 1, AckCode::Applying));
+    outbox.put(batch(0, &[("b", 2), ("c", 2)]), Instant::now());
+    outbox.put(ack(0, 1, AckCode::Applying), Instant::now());
     outbox.put_off(parcel);
     let parcel = outbox.take().unwrap();
     let wanted = [("a", 1), ("b", 2), ("c", 2)].map(|(point, n)| (name(point), reading(n)));
@@ -81,14 +81,35 @@ fn what_was_put_off_comes_back_unless_something_newer_came() {
 #[test]
 fn a_device_that_left_is_told_of_no_more() {
     let mut outbox = outbox(1);
-    outbox.put(batch(0, &[("a", 1)]));
+    outbox.put(batch(0, &[("a", 1)]), Instant::now());
     let now = Instant::now();
     outbox.state(Seat(0), ONLINE, now);
     let parcel = outbox.take().unwrap();
     outbox.gone(Seat(0));
     outbox.put_off(parcel);
-    outbox.put(batch(0, &[("a", 2)]));
+    outbox.put(batch(0, &[("a", 2)]), Instant::now());
     assert!(outbox.take().is_none() && outbox.take_state(now).is_none() && outbox.is_empty());
+}
+
+#[test]
+fn what_waits_longest_is_known_until_the_agent_took_it() {
+    let mut outbox = outbox(2);
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    outbox.put(batch(0, &[("a", 1)]), at(0));
+    outbox.put(batch(1, &[("a", 1)]), at(1));
+    outbox.put(batch(0, &[("a", 2), ("b", 2)]), at(2));
+    assert_eq!((outbox.oldest(), outbox.untaken()), (Some(at(0)), 3));
+    let parcel = outbox.take().unwrap();
+    outbox.put(batch(0, &[("a", 3)]), at(3));
+    assert_eq!((outbox.oldest(), outbox.untaken()), (Some(at(0)), 4), "it is under way");
+    outbox.put_off(parcel);
+    assert_eq!((outbox.oldest(), outbox.untaken()), (Some(at(0)), 3), "it was not taken");
+    outbox.take().unwrap();
+    outbox.landed(Seat(0));
+    assert_eq!((outbox.oldest(), outbox.untaken()), (Some(at(1)), 1));
+    outbox.gone(Seat(1));
+    assert_eq!((outbox.oldest(), outbox.untaken()), (None, 0));
 }
 
 #[test]
@@ -147,13 +168,13 @@ proptest! {
             match event {
                 0 => {
                     let point = ["a", "b", "c"][point];
-                    outbox.put(batch(seat, &[(point, number)]));
+                    outbox.put(batch(seat, &[(point, number)]), Instant::now());
                     newest.insert((Seat(seat), name(point)), reading(number));
                 }
                 1 => {
                     // Of one device, so that their order can be told.
                     let generation = u64::try_from(number).unwrap();
-                    outbox.put(ack(0, generation, AckCode::Received));
+                    outbox.put(ack(0, generation, AckCode::Received), Instant::now());
                     sent_acks.push(generation);
                 }
                 2 => flying.extend(outbox.take()),
@@ -162,6 +183,9 @@ proptest! {
                 _ => land(&mut outbox, flying.remove(0), &mut seen_acks),
             }
             prop_assert!(outbox.len() <= 9 + sent_acks.len());
+            let under_way = flying.iter().map(|parcel| parcel.readings.len() + parcel.acks.len());
+            prop_assert_eq!(outbox.untaken(), outbox.len() + under_way.sum::<usize>());
+            prop_assert_eq!(outbox.oldest().is_some(), outbox.untaken() > 0);
         }
         for parcel in flying {
             outbox.put_off(parcel);
@@ -169,7 +193,7 @@ proptest! {
         while let Some(parcel) = outbox.take() {
             land(&mut outbox, parcel, &mut seen_acks);
         }
-        prop_assert!(outbox.is_empty());
+        prop_assert!(outbox.is_empty() && outbox.untaken() == 0 && outbox.oldest().is_none());
         prop_assert_eq!(arrived, newest);
         prop_assert_eq!(seen_acks, sent_acks);
     }
@@ -179,7 +203,7 @@ proptest! {
 fn a_receipt_is_dropped_when_what_came_with_it_landed() {
     let mut outbox = outbox(2);
     let (receipt, mut taken) = oneshot::channel();
-    outbox.put(Batch { receipts: vec![receipt], ..ack(1, 1, AckCode::Applying) });
+    outbox.put(Batch { receipts: vec![receipt], ..ack(1, 1, AckCode::Applying) }, Instant::now());
     let parcel = outbox.take().unwrap();
     outbox.put_off(parcel);
     assert_eq!(taken.try_recv(), Err(TryRecvError::Empty), "it waits");
