@@ -13,6 +13,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+use crate::eventbus::Owed;
 use crate::messages::Heard;
 
 pub(crate) use embedded::Embedded;
@@ -36,6 +37,11 @@ pub(crate) trait Broker: Send + Sync + 'static {
 
     /// How far the broker has taken what was published.
     fn delivered(&self) -> Delivered;
+
+    /// Where is noted what the broker has not taken yet; none where it takes everything at once.
+    fn owed(&self) -> Option<&Owed> {
+        None
+    }
 
     /// Whether somebody subscribed to `topic`. May say yes a little too long, never no too early.
     fn wanted(&self, topic: &str) -> impl Future<Output = bool> + Send;

@@ -6,6 +6,7 @@
 
 mod inbox;
 mod outbox;
+mod owed;
 mod payload;
 mod refused;
 mod topic;
@@ -13,4 +14,5 @@ mod words;
 
 pub(crate) use inbox::Receiver;
 pub(crate) use outbox::Outbox;
+pub(crate) use owed::Owed;
 pub(crate) use refused::Refused;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use device_twin::Counters;
 use exposition::{Histogram, Page};
 
-use crate::eventbus::Refused;
+use crate::clock::now;
+use crate::eventbus::{Owed, Refused};
 use crate::twins::StoreHealth;
 
 /// Counters since the start of the agent.
@@ -41,6 +42,8 @@ pub(crate) struct Metrics {
     pub(crate) bus_messages_large: AtomicU64,
     /// Stored subscriptions that the external broker refused, at each connection anew.
     pub(crate) bus_subscriptions_refused: AtomicU64,
+    /// What the external broker has not taken yet, by age.
+    pub(crate) bus_owed: Owed,
     /// From the acceptance of a desired value to its final acknowledgement.
     pub(crate) settled: Histogram,
 }
@@ -129,6 +132,10 @@ impl Metrics {
         }
         page.gauge("bus_waiting", "messages that the external broker has not taken yet")
             .sample(&[], self.bus_waiting.load(Ordering::Relaxed));
+        let oldest = self.bus_owed.oldest().map(|oldest| now().since(oldest)).unwrap_or_default();
+        let help = "for how long a value is committed that waits longest for whom it must be told";
+        page.gauge("oldest_unreported_seconds", help)
+            .sample(&[("to", "external_broker")], format_args!("{:.3}", oldest.as_secs_f64()));
         let help = "from the acceptance of a desired value to its final acknowledgement";
         page.histogram("desired_settle_seconds", help).times(&[], &self.settled);
         let help = "transactions of the store";

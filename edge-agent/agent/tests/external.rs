@@ -40,6 +40,15 @@ async fn until_part(world: &World, status: &str) -> Value {
     eventually(&format!("mqtt to be {status}"), part).await
 }
 
+/// Age of the oldest value that the broker has not taken, in seconds.
+async fn owed(world: &World) -> f64 {
+    let (_, text) = world.request(Method::GET, "/metrics", "").await;
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let series = "edgetwin_oldest_unreported_seconds{to=\"external_broker\"} ";
+    let age = text.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+    age.parse().unwrap()
+}
+
 async fn report(mapper: &mut FakeMapper, speed: i32) {
     mapper.report("pump", &[("speed", &speed.to_string(), &[])]).await.unwrap();
 }
@@ -147,11 +156,14 @@ async fn a_frozen_broker_delays_no_twin_and_gets_the_newest_values_afterwards() 
         Some("1999")
     );
     until_part(&world, "degraded").await;
+    assert!(owed(&world).await > 0.0, "it has not taken what is committed");
     gate.open();
     until_part(&world, "ok").await;
     let newest =
         |document: &Value| document["twin"]["speed"]["current"]["actual"]["value"] == "1999";
     while !newest(&app.next("update/document").await) {}
+    let taken = async || Some(owed(&world).await).filter(|age| *age == 0.0);
+    eventually("the broker's last acknowledgement", taken).await;
     let (_, text) = world.request(Method::GET, "/metrics", "").await;
     let text = String::from_utf8(text.to_vec()).unwrap();
     assert!(text.contains("edgetwin_bus_reconnects_total"), "{text}");

@@ -30,6 +30,7 @@ use super::{BindError, Broker, Connection, Delivered, Inbox};
 use crate::api::view::{BrokerName, Part, PartStatus};
 use crate::clock::now;
 use crate::config::{BrokerAddress, Mqtt};
+use crate::eventbus::Owed;
 use crate::feed::Feed;
 use crate::health::Health;
 use crate::messages::Heard;
@@ -368,6 +369,7 @@ impl Link {
         let Delivered { published, taken } = self.counts();
         let waiting = published.saturating_sub(taken);
         self.metrics.bus_waiting.store(waiting, Ordering::Relaxed);
+        self.metrics.bus_owed.taken(taken);
     }
 
     fn counts(&self) -> Delivered {
@@ -411,6 +413,10 @@ impl Broker for Link {
 
     fn delivered(&self) -> Delivered {
         self.counts()
+    }
+
+    fn owed(&self) -> Option<&Owed> {
+        Some(&self.metrics.bus_owed)
     }
 
     async fn wanted(&self, _: &str) -> bool {

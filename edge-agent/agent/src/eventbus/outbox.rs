@@ -18,8 +18,8 @@ use super::words::{
     MembershipMessage, ResultMessage, Revision, StateMessage, StateWords, TwinWords, actual,
     data_type, delta, expected, said, to_json, twin,
 };
-use crate::broker::Broker;
-use crate::feed::{Entry, Member, Missed, Origin, Touched};
+use crate::broker::{Broker, Connection};
+use crate::feed::{Entry, Feed, Member, Missed, Origin, Touched};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
 use told::{Ledger, Told};
@@ -72,7 +72,7 @@ impl<B: Broker> Outbox<B> {
             if self.broker.connection() != Some(self.connection) {
                 let connection = tokio::select! {
                     () = stop.cancelled() => return,
-                    connection = self.broker.connected() => connection,
+                    connection = self.connected(&feed, cursor) => connection,
                 };
                 self.ledger.doubt();
                 self.coalesce(cursor, connection.from);
@@ -116,7 +116,55 @@ impl<B: Broker> Outbox<B> {
         self.metrics.bus_coalesced.fetch_add(to.saturating_sub(from), Ordering::Relaxed);
     }
 
+    /// Waits for a connection; notes meanwhile since when something is to be told that was committed after `cursor`.
+    async fn connected(&self, feed: &Feed, cursor: u64) -> Connection {
+        let waiting = async {
+            let Some(owed) = self.broker.owed() else { return std::future::pending().await };
+            owed.lost();
+            let (mut newest, mut cursor) = (feed.subscribe(), cursor);
+            while !owed.is_waiting() {
+                match feed.after(cursor, CHUNK) {
+                    Ok(entries) if entries.is_empty() => {
+                        if newest.changed().await.is_err() {
+                            break;
+                        }
+                    }
+                    Ok(entries) => {
+                        for entry in entries {
+                            cursor = entry.last();
+                            if !entry.changes.is_empty() {
+                                owed.waits(entry.at);
+                            }
+                        }
+                    }
+                    Err(Missed) => owed.waits(crate::clock::now()),
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            connection = self.broker.connected() => connection,
+            () = waiting => std::future::pending().await,
+        }
+    }
+
+    /// Tells of one entry.
     async fn entry(&mut self, entry: &Entry) {
+        if let Some(owed) = self.broker.owed().filter(|_| !entry.changes.is_empty()) {
+            owed.waits(entry.at);
+        }
+        self.tell(entry).await;
+        self.told();
+    }
+
+    /// All that was to be told is published.
+    fn told(&self) {
+        if let Some(owed) = self.broker.owed() {
+            owed.published(self.broker.delivered().published);
+        }
+    }
+
+    async fn tell(&mut self, entry: &Entry) {
         let mut news = Vec::with_capacity(entry.changes.len());
         let mut before = Vec::with_capacity(entry.changes.len());
         for (change, state) in entry.changes.iter().zip(&entry.states) {
@@ -325,6 +373,7 @@ impl<B: Broker> Outbox<B> {
             self.ledger.set(id, Some(Told::of(twin)));
             self.ledger.settle_later(self.broker.delivered(), id.clone(), before);
         }
+        self.told();
         Ok(())
     }
 
