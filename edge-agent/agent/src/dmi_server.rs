@@ -10,10 +10,11 @@ use dmi::proto::{
     DeviceManagerService, MapperRegisterRequest, MapperRegisterResponse, ReportDeviceStatesRequest,
     ReportDeviceStatesResponse, ReportDeviceStatusRequest, ReportDeviceStatusResponse,
 };
+use dmi::trace::TraceId;
 use dmi::{headers, refusal};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
-use tracing::warn;
+use tracing::{Instrument, Span, debug, debug_span, warn};
 
 use crate::catalogue::Catalogue;
 use crate::clock::now;
@@ -63,7 +64,20 @@ impl DeviceManagerService for DmiServer {
         &self,
         request: Request<ReportDeviceStatusRequest>,
     ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
-        self.count(self.report(request).await)
+        let trace = trace(request.metadata());
+        let span = trace.map_or_else(Span::none, |trace| debug_span!("report", %trace));
+        let reported = async {
+            let result = self.report(request, trace).await;
+            match &result {
+                Ok(_) if trace.is_some() => debug!("taken"),
+                Err(status) if trace.is_some() => {
+                    debug!(code = ?status.code(), reason = status.message(), "refused");
+                }
+                _ => {}
+            }
+            result
+        };
+        self.count(reported.instrument(span).await)
     }
 
     async fn report_device_states(
@@ -134,15 +148,16 @@ impl DmiServer {
     async fn report(
         &self,
         request: Request<ReportDeviceStatusRequest>,
+        trace: Option<TraceId>,
     ) -> Result<Response<ReportDeviceStatusResponse>, Status> {
         let (metadata, _, mut request) = request.into_parts();
         let more = std::mem::take(&mut request.more);
         if more.is_empty() {
-            let Judged { command, origin, parts } = self.judge(&metadata, request)?;
+            let Judged { command, origin, parts } = self.judge(&metadata, trace, request)?;
             let answer = self.apply(command, origin).await?;
             self.settle(&parts, &answer)?;
         } else {
-            self.report_several(&metadata, std::iter::once(request).chain(more)).await?;
+            self.report_several(&metadata, trace, std::iter::once(request).chain(more)).await?;
         }
         Ok(Response::new(ReportDeviceStatusResponse {}))
     }
@@ -152,12 +167,13 @@ impl DmiServer {
     async fn report_several(
         &self,
         metadata: &MetadataMap,
+        trace: Option<TraceId>,
         requests: impl Iterator<Item = ReportDeviceStatusRequest>,
     ) -> Result<(), Status> {
         let (mut commands, mut ends, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
             let device = format!("{}/{}", request.device_namespace, request.device_name);
-            match self.judge(metadata, request) {
+            match self.judge(metadata, trace, request) {
                 Ok(Judged { command, origin, parts }) => {
                     commands.push((command, origin));
                     ends.push((device, parts));
@@ -183,6 +199,7 @@ impl DmiServer {
     fn judge(
         &self,
         metadata: &MetadataMap,
+        trace: Option<TraceId>,
         request: ReportDeviceStatusRequest,
     ) -> Result<Judged, Status> {
         if !request.more.is_empty() {
@@ -202,7 +219,7 @@ impl DmiServer {
         let acknowledges = word(metadata, headers::CAPABILITIES)
             .is_some_and(|words| headers::lists(words, headers::ACK));
         let acks = if acknowledges { AckSource::Mapper } else { AckSource::Derived };
-        let origin = self.origin(&device, &twins);
+        let origin = self.origin(&device, &twins, trace);
         let properties = twins.into_iter().map(property_report).collect();
         let command = Command::Report(Report { acks, properties, ..Report::of(id) });
         Ok(Judged { command, origin, parts: Parts { places, unread } })
@@ -286,9 +303,9 @@ impl DmiServer {
     }
 
     /// What the event bus wants to know of a report.
-    fn origin(&self, device: &Device, twins: &[TwinReport]) -> Origin {
+    fn origin(&self, device: &Device, twins: &[TwinReport], trace: Option<TraceId>) -> Origin {
         if !self.bus {
-            return Origin::Unasked;
+            return trace.map_or(Origin::Unasked, |trace| Origin::Report { trace });
         }
         let touched = |twin: &TwinReport| {
             let reading = twin.reading.as_ref()?;
@@ -302,7 +319,7 @@ impl DmiServer {
             })
         };
         let touched = twins.iter().filter_map(touched).collect();
-        Origin::Update { event_id: String::new(), touched }
+        Origin::Update { event_id: String::new(), touched, trace }
     }
 
     fn count<T>(&self, result: Result<T, Status>) -> Result<T, Status> {
@@ -360,6 +377,11 @@ fn property_report(twin: TwinReport) -> PropertyReport {
 
 fn word<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
     metadata.get(key).and_then(|value| value.to_str().ok())
+}
+
+/// The trace that a report belongs to.
+fn trace(metadata: &MetadataMap) -> Option<TraceId> {
+    word(metadata, headers::TRACEPARENT).and_then(TraceId::from_traceparent)
 }
 
 fn invalid(problem: &Problem) -> Status {

@@ -21,6 +21,11 @@ const RING: usize = 4096;
 pub(crate) enum Origin {
     /// Nobody's on the bus.
     Unasked,
+    /// Nobody's on the bus, since there is none: a report that has a number in the logs.
+    Report {
+        /// The number.
+        trace: TraceId,
+    },
     /// Nobody's on the bus; the change has a number of its own in the logs of whoever asked.
     Wish {
         /// The number, where one was given.
@@ -32,6 +37,8 @@ pub(crate) enum Origin {
         event_id: String,
         /// What was said, property by property.
         touched: Vec<Touched>,
+        /// Its number in the logs, where it has one.
+        trace: Option<TraceId>,
     },
     /// A device's state that came in.
     State {
@@ -53,7 +60,16 @@ pub(crate) enum Origin {
 impl Origin {
     /// Whether somebody on the bus waits for an answer.
     pub(crate) fn is_asked(&self) -> bool {
-        !matches!(self, Self::Unasked | Self::Wish { .. })
+        !matches!(self, Self::Unasked | Self::Report { .. } | Self::Wish { .. })
+    }
+
+    /// The number of a report in the logs of whoever has a part in it.
+    pub(crate) fn report(&self) -> Option<TraceId> {
+        match self {
+            Self::Report { trace } => Some(*trace),
+            Self::Update { trace, .. } => *trace,
+            _ => None,
+        }
     }
 }
 

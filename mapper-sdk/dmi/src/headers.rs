@@ -11,6 +11,8 @@ pub const CAPABILITIES: &str = "edgetwin-capabilities";
 pub const LEASE: &str = "edgetwin-lease";
 /// How long the lease lasts without a call, in milliseconds; beside [`LEASE`] in the agent's answer.
 pub const LEASE_TTL_MS: &str = "edgetwin-lease-ttl-ms";
+/// Which trace a report belongs to, for logs (W3C Trace Context); beside `ReportDeviceStatus`, where there is one.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// Capability: acknowledgements in the metadata of reported twins.
 pub const ACK: &str = "ack";

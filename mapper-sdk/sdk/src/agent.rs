@@ -10,6 +10,7 @@ use dmi::headers;
 use dmi::proto::{
     DeviceManagerServiceClient, MapperInfo, MapperRegisterRequest, ReportDeviceStatesRequest,
 };
+use dmi::trace::TraceId;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
@@ -115,13 +116,18 @@ impl Agent {
         Ok(())
     }
 
+    /// Reports; the agent's log lines about it carry `trace`.
     pub(crate) async fn report(
         &self,
         report: EncodedReport,
+        trace: Option<TraceId>,
         registration: &Registration,
     ) -> Result<(), Trouble> {
         let mut request = Request::new(report);
         dress(request.metadata_mut(), Some(registration));
+        if let Some(Ok(word)) = trace.map(|trace| trace.traceparent().try_into()) {
+            request.metadata_mut().insert(headers::TRACEPARENT, word);
+        }
         dmi::connect::report(self.channel.clone(), request).await.map_err(Trouble::of)?;
         self.renewed();
         Ok(())

@@ -3,6 +3,7 @@
 //! It always takes what it is sent, so that no wire ever waits for the agent.
 
 mod parcel;
+mod trace;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use dmi::convert::{EncodedReport, Peer};
 use dmi::proto::ReportDeviceStatesRequest;
+use dmi::trace::TraceId;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tracing::{Instrument, debug, warn};
 
 use crate::agent::{Agent, Link, Registration, Trouble};
 use crate::budget::Budget;
@@ -39,6 +41,7 @@ struct Landed {
     cargo: Cargo,
     result: Result<(), Trouble>,
     registration: u64,
+    trace: Option<TraceId>,
 }
 
 enum Cargo {
@@ -190,7 +193,7 @@ impl Reporter {
                 self.calls.push(Box::pin(async move {
                     let result = agent.state(state, &registration).await;
                     let registration = registration.number;
-                    Landed { cargo: Cargo::State(seat), result, registration }
+                    Landed { cargo: Cargo::State(seat), result, registration, trace: None }
                 }));
                 continue;
             }
@@ -198,16 +201,21 @@ impl Reporter {
                 Some(departure) if departure > now => return Some(departure),
                 _ => {}
             }
-            let Some((report, parcels)) = self.load() else {
+            let Some((report, parcels, change)) = self.load() else {
                 self.departure = None;
                 break;
             };
             self.budget.spend(std_now);
-            self.calls.push(Box::pin(async move {
-                let result = agent.report(report, &registration).await;
+            let (span, trace) = trace::begin(&parcels, change);
+            let call = async move {
+                let result = agent.report(report, trace, &registration).await;
+                if result.is_ok() {
+                    debug!("taken");
+                }
                 let registration = registration.number;
-                Landed { cargo: Cargo::Parcels(parcels), result, registration }
-            }));
+                Landed { cargo: Cargo::Parcels(parcels), result, registration, trace }
+            };
+            self.calls.push(Box::pin(call.instrument(span)));
         }
         self.outbox
             .state_wake()
@@ -216,12 +224,18 @@ impl Reporter {
     }
 
     /// What the next call tells: the device that waits longest and, to our agent, those behind it, as far as they
-    /// fit. None if nothing waits.
-    fn load(&mut self) -> Option<(EncodedReport, Vec<Parcel>)> {
+    /// fit. One call acknowledges desired changes of one trace. None if nothing waits.
+    fn load(&mut self) -> Option<(EncodedReport, Vec<Parcel>, Option<TraceId>)> {
         let mut report = self.wrapping.report();
-        let (mut parcels, mut values) = (vec![], 0);
+        let (mut parcels, mut values, mut change) = (vec![], 0, None);
         while parcels.is_empty() || self.wrapping.several() && values < CALL_VALUES {
             let Some(parcel) = self.outbox.take() else { break };
+            let of_parcel = trace::of(&parcel);
+            if of_parcel.is_some() && change.is_some() && of_parcel != change {
+                self.outbox.put_off(parcel);
+                break;
+            }
+            change = change.or(of_parcel);
             if self.wrapping.wrap(&parcel, &mut report) {
                 values += parcel.weight();
                 parcels.push(parcel);
@@ -230,10 +244,10 @@ impl Reporter {
                 self.outbox.landed(parcel.seat);
             }
         }
-        (!parcels.is_empty()).then_some((report, parcels))
+        (!parcels.is_empty()).then_some((report, parcels, change))
     }
 
-    fn landed(&mut self, Landed { cargo, result, registration }: Landed) {
+    fn landed(&mut self, Landed { cargo, result, registration, trace }: Landed) {
         let now = Instant::now().into_std();
         match (&result, &cargo) {
             (Ok(()), _) => {
@@ -248,8 +262,9 @@ impl Reporter {
                         let device = parcels
                             .first()
                             .map(|parcel| tracing::field::display(&parcel.device.id));
+                        let trace = trace.map(tracing::field::display);
                         warn!(
-                            device, devices = parcels.len(), code = ?status.code(),
+                            trace, device, devices = parcels.len(), code = ?status.code(),
                             message = status.message(), "report refused"
                         );
                     }

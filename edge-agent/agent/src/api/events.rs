@@ -10,6 +10,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event as SseEvent, KeepAlive};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
+use tracing::debug;
 
 use super::request::Parameters;
 use super::view::{ErrorView, Event};
@@ -98,6 +99,10 @@ impl Place {
                 Ok(entries) if entries.is_empty() => self.newest.changed().await.ok()?,
                 Ok(entries) => {
                     for entry in entries {
+                        if let (Some(trace), Some(device)) = (entry.origin.report(), &entry.device)
+                        {
+                            debug!(%trace, %device, "told to a reader of events");
+                        }
                         self.waiting.extend(convert::of_entry(&entry, self.cursor));
                         self.cursor = entry.last();
                     }

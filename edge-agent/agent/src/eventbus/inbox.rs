@@ -134,20 +134,20 @@ impl Receiver {
         let payload::Update { event_id, twins: wishes } = match payload::update(bytes) {
             Ok(update) => update,
             Err(Unreadable { event_id, reason }) => {
-                let origin = Origin::Update { event_id, touched: Vec::new() };
+                let origin = Origin::Update { event_id, touched: Vec::new(), trace: None };
                 return self.unreadable(from, Some(id), origin, reason).await;
             }
         };
         let Some(twin) = self.twins.twin(&id).await? else {
             let reason = format!("device {id} is not known here; see `edgetwin get` for what is");
             self.refuse(from, Reason::UnknownDevice, &reason);
-            let origin = Origin::Update { event_id, touched: Vec::new() };
+            let origin = Origin::Update { event_id, touched: Vec::new(), trace: None };
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
         };
         let touched = touched(twin.device(), &wishes);
         let device = id.clone();
         let command = Command::Update(update(&twin, id, wishes));
-        let origin = Origin::Update { event_id, touched };
+        let origin = Origin::Update { event_id, touched, trace: None };
         match self.twins.apply(vec![command], origin.clone()).await {
             Err(error @ Unavailable::Store(_)) => {
                 self.refuse(from, Reason::Unavailable, &error.to_string());

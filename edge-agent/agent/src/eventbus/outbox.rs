@@ -10,7 +10,7 @@ use device_model::{Device, DeviceId, DeviceState, Property, Timestamp};
 use device_twin::{Change, ChangeKind, Twin, TwinProperty};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::topic;
 use super::words::{
@@ -193,6 +193,9 @@ impl<B: Broker> Outbox<B> {
                 self.delta(twin, entry.at).await;
             }
         }
+        if let (Some(trace), Some(device)) = (entry.origin.report(), &entry.device) {
+            debug!(%trace, %device, "told on the event bus");
+        }
         for (id, before) in before {
             self.ledger.settle_later(self.broker.delivered(), id, before);
         }
@@ -206,8 +209,11 @@ impl<B: Broker> Outbox<B> {
             return;
         };
         match &entry.origin {
-            Origin::Unasked | Origin::Wish { .. } | Origin::Membership { .. } => {}
-            Origin::Update { event_id, touched } => {
+            Origin::Unasked
+            | Origin::Report { .. }
+            | Origin::Wish { .. }
+            | Origin::Membership { .. } => {}
+            Origin::Update { event_id, touched, .. } => {
                 let to = topic::of(device, UPDATE_RESULT);
                 match &entry.refusal {
                     Some(_) => self.refuse(&to, event_id, entry).await,

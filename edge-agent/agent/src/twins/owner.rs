@@ -9,6 +9,7 @@ use device_model::DeviceId;
 use device_model::DeviceState;
 use device_twin::{Change, Command, Outcome, Store, StoreError, Twin};
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use super::{Answers, Asked, Core, Reply, Request, StoreHealth, Unavailable};
 use crate::clock::{clocks, now};
@@ -169,6 +170,7 @@ fn settle(
     answers: &mut Vec<(Reply, Answers)>,
 ) {
     let asked = origin.is_asked();
+    let report = origin.report();
     let mut entry = Entry::new(device, origin, at);
     let mut results = Vec::with_capacity(count);
     for Outcome { result, changes } in outcomes {
@@ -179,6 +181,9 @@ fn settle(
         entry.states.extend(changes.iter().map(|change| state_after(change, core)));
         entry.changes.extend(changes);
         results.push(result);
+    }
+    if let (Some(trace), Some(device)) = (report, &entry.device) {
+        debug!(%trace, %device, changes = entry.changes.len(), "committed");
     }
     if asked || !entry.changes.is_empty() {
         entries.push(with_delta(entry, core));
