@@ -13,5 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("dmi.bin"), compiler.encode_file_descriptor_set())?;
     compiler.include_source_info(true);
     tonic_prost_build::configure().btree_map(".").compile_fds(compiler.file_descriptor_set())?;
+    let mut ours = Compiler::new(["proto"])?;
+    ours.include_source_info(true).open_file("proto/frames.proto")?;
+    tonic_prost_build::configure().compile_fds(ours.file_descriptor_set())?;
     Ok(())
 }

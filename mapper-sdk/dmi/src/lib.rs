@@ -7,6 +7,7 @@
 //!
 //! - [`convert`] turns messages into the vocabulary of `device-model` and back. Protobuf types go no further.
 //! - [`serve`] binds a socket and answers on it; [`connect`] calls.
+//! - [`frames`] shows what goes over a device's wire: a service of our own beside the contract.
 //! - [`authority`] lets peers in that a server made with tonic would turn away.
 //!
 //! Server reflection, which EdgeCore and KubeEdge's mappers offer, is left out: no peer asks for it.
@@ -129,6 +130,7 @@
 pub mod authority;
 pub mod connect;
 pub mod convert;
+pub mod frames;
 pub mod headers;
 pub mod refusal;
 pub mod serve;
@@ -145,6 +147,11 @@ pub mod proto {
     pub use device_manager_service_server::{DeviceManagerService, DeviceManagerServiceServer};
     pub use device_mapper_service_client::DeviceMapperServiceClient;
     pub use device_mapper_service_server::{DeviceMapperService, DeviceMapperServiceServer};
+
+    /// What our mappers show beside it, from `proto/frames.proto`.
+    pub mod frames {
+        tonic::include_proto!("edgetwin.mapper.v1");
+    }
 
     /// The contract as a serialized `google.protobuf.FileDescriptorSet`.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dmi.bin"));

@@ -21,6 +21,7 @@ use tonic::transport::Server;
 
 use crate::MESSAGE_LIMIT;
 use crate::authority::Shim;
+use crate::proto::frames::frames_server::{Frames, FramesServer};
 use crate::proto::{
     DeviceManagerService, DeviceManagerServiceServer, DeviceMapperService,
     DeviceMapperServiceServer,
@@ -146,6 +147,21 @@ impl Listener {
         let server =
             DeviceMapperServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
         self.serve(Routes::new(server), stop).await
+    }
+
+    /// The same, and shows the frames of devices to whoever asks.
+    ///
+    /// # Errors
+    /// The server failed.
+    pub async fn serve_mapper_with_frames(
+        self,
+        service: impl DeviceMapperService,
+        frames: impl Frames,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let server =
+            DeviceMapperServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
+        self.serve(Routes::new(server).add_service(FramesServer::new(frames)), stop).await
     }
 
     async fn serve(self, routes: Routes, stop: CancellationToken) -> Result<(), ServeError> {

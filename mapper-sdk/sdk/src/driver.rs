@@ -13,10 +13,15 @@ use device_model::{
     AckCode, Device, DeviceId, Problem, Property, Quality, QualityCode, Timestamp, Value,
 };
 
+use crate::frames::FrameTap;
+
 /// One protocol: how to find a device, and how to connect to the wire it hangs on.
 pub trait Driver: Send + Sync + 'static {
     /// The `protocolName` of the devices this driver takes.
     const PROTOCOL: &'static str;
+
+    /// Whether sessions show their frames to the tap that [`Session::show`] brings.
+    const FRAMES: bool = false;
 
     /// One wire: a host and port, a serial line. Devices with an equal endpoint share one session.
     type Endpoint: Clone + Eq + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static;
@@ -119,6 +124,11 @@ pub trait Session: Send + 'static {
     /// The next change of a watched property. Must be cancel safe: a dropped call loses no change.
     fn changed(&mut self) -> impl Future<Output = Result<(Tag, ReadResult), SessionFault>> + Send {
         pending()
+    }
+
+    /// From now on the session shows each frame that goes over the wire to `frames`. Called once, at its beginning.
+    fn show(&mut self, frames: FrameTap) {
+        let _ = frames;
     }
 
     /// Answers that came too late, or belonged to nobody, and were thrown away since the session began.

@@ -29,11 +29,12 @@ use tracing::{debug, info, warn};
 
 use crate::backoff::{Backoff, Pace};
 use crate::driver::{Cause, Driver, SessionFault, Tag};
+use crate::frames::FrameTap;
 use crate::member::{Link, Member};
 use crate::metrics::{ErrorClass, Metrics, WireMetrics};
 use crate::report::{Batch, Report};
 use crate::schedule::{Schedule, Seat};
-use crate::wire::{bounded, changed, close};
+use crate::wire::{bounded, changed, close, show};
 use crate::write::{Origin, Turn};
 
 /// What the fleet tells a wire's task.
@@ -76,6 +77,7 @@ pub(crate) struct Endpoint<D: Driver> {
     limits: Limits,
     metrics: Arc<Metrics>,
     wire: Arc<WireMetrics>,
+    tap: FrameTap,
     members: BTreeMap<Seat, Member<D>>,
     schedule: Schedule,
     tags: HashMap<Tag, (Seat, usize)>,
@@ -121,6 +123,7 @@ impl<D: Driver> Endpoint<D> {
             limits,
             metrics,
             wire,
+            tap: FrameTap::default(),
             members: BTreeMap::new(),
             schedule: Schedule::new(limits.rest, phase),
             tags: HashMap::new(),
@@ -138,6 +141,11 @@ impl<D: Driver> Endpoint<D> {
         }
     }
 
+    /// Where the frames of the wire are shown.
+    pub(crate) fn tap(&self) -> FrameTap {
+        self.tap.clone()
+    }
+
     /// Serves the wire until `cancel`, or until the fleet drops the commands. On `cancel` it ends within twice
     /// the limit `stop`: the transaction in flight, then the safe values.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
@@ -149,6 +157,7 @@ impl<D: Driver> Endpoint<D> {
                     fault
                 }
                 Ok(Ok(mut session)) => {
+                    show(&mut session, self.tap.clone(), &self.metrics);
                     let ended = self.serve(&mut session, &cancel).await;
                     // What was in flight may have been cut off by the stop; the wire is as good as before.
                     let stopped = ended.is_ok() || cancel.is_cancelled();
@@ -288,6 +297,7 @@ impl<D: Driver> Endpoint<D> {
                 self.flush().await;
                 self.members.remove(&seat);
                 self.schedule.leave(seat);
+                self.tap.leave(seat);
                 self.tags.retain(|_, (other, _)| *other != seat);
                 None
             }

@@ -18,6 +18,7 @@ use device_model::{
     Reading,
 };
 use dmi::convert::{Registered, Unreadable};
+use dmi::frames::Frame;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -52,6 +53,19 @@ pub(crate) enum Order {
     RemoveModel(String, String),
     /// The device as it is now.
     Get(DeviceId, oneshot::Sender<Option<Arc<Device>>>),
+    /// The frames on its wire that are about the device, from now on.
+    Watch(DeviceId, oneshot::Sender<Result<mpsc::Receiver<Frame>, Unwatched>>),
+}
+
+/// Why the frames of a device are not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwatched {
+    /// It is no device of this mapper.
+    Unknown,
+    /// It is on no wire.
+    Unplaced,
+    /// Too many watch its wire.
+    Crowded,
 }
 
 /// Why a description was not taken. The one before stays in force.
@@ -134,10 +148,19 @@ impl<D: Driver> Fleet<D> {
                 let _ = answer.send(());
             }
             Order::RemoveModel(namespace, name) => self.catalogue.remove_model(&namespace, &name),
+            Order::Watch(id, answer) => {
+                let _ = answer.send(self.watch(&id));
+            }
             Order::Get(id, answer) => {
                 let _ = answer.send(self.entries.get(&id).map(|entry| entry.device.clone()));
             }
         }
+    }
+
+    fn watch(&self, id: &DeviceId) -> Result<mpsc::Receiver<Frame>, Unwatched> {
+        let entry = self.entries.get(id).ok_or(Unwatched::Unknown)?;
+        let (endpoint, _) = entry.place.as_ref().ok_or(Unwatched::Unplaced)?;
+        self.lines.watch(endpoint, entry.seat)
     }
 
     async fn registered(&mut self, answer: Registered, fresh: bool) {

@@ -85,6 +85,7 @@ mod exporter;
 #[cfg(test)]
 mod fake;
 mod fleet;
+mod frames;
 mod mapper;
 mod member;
 mod metrics;
@@ -108,6 +109,7 @@ pub use config::MapperConfig;
 pub use driver::{Cause, Driver, PropertyFault, ReadResult, Sample, Session, SessionFault, Tag};
 pub use exporter::{MetricsPlace, WrongPlace};
 pub use exposition::{Counter, Gauge};
+pub use frames::FrameTap;
 pub use mapper::Mapper;
 pub use metrics::Metrics;
 pub use once::{OnceReading, once};

@@ -24,7 +24,7 @@ use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::register::Registrar;
 use crate::reporter::{INBOX, Reporter};
-use crate::server::Service;
+use crate::server::{FrameService, Service};
 
 /// Orders of the agent that may wait for the fleet.
 const ORDERS: usize = 64;
@@ -132,10 +132,16 @@ impl<D: Driver> Mapper<D> {
             registrar.run(stop).await;
             Ok(Part::Registrar)
         });
-        let serving = listener.serve_mapper(Service::new(orders, wanting), rest.clone());
-        tasks.spawn(
-            async move { serving.await.map(|()| Part::Server).map_err(anyhow::Error::from) },
-        );
+        let (frames, stop) = (FrameService::new(orders.clone()), rest.clone());
+        let service = Service::new(orders, wanting);
+        tasks.spawn(async move {
+            let served = if D::FRAMES {
+                listener.serve_mapper_with_frames(service, frames, stop).await
+            } else {
+                listener.serve_mapper(service, stop).await
+            };
+            served.map(|()| Part::Server).map_err(anyhow::Error::from)
+        });
 
         if let Some(exporter) = exporter {
             let stop = rest.clone();

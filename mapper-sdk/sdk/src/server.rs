@@ -1,5 +1,7 @@
 //! What the agent may ask of a mapper: `DeviceMapperService`.
 
+mod frames;
+
 use std::sync::Arc;
 
 use device_model::{Device, DeviceId, Problem};
@@ -17,6 +19,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
 use crate::fleet::{Order, Refused};
+
+pub(crate) use frames::FrameService;
 
 /// Passes the agent's calls to the fleet, and answers when they are done.
 #[derive(Debug)]

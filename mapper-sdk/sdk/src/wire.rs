@@ -8,6 +8,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use crate::driver::{ReadResult, Session, SessionFault, Tag};
+use crate::frames::FrameTap;
 use crate::metrics::{ErrorClass, Metrics, WireMetrics};
 
 /// Runs one call of a driver. One that takes too long, or panics, has lost the session: nobody knows what is on
@@ -58,6 +59,13 @@ pub(crate) fn discarded(session: &impl Session, metrics: &Metrics) -> Result<u64
 fn panicked(metrics: &Metrics) -> SessionFault {
     metrics.panics.increment();
     SessionFault::lost("the driver panicked")
+}
+
+/// Has a session show its frames.
+pub(crate) fn show(session: &mut impl Session, frames: FrameTap, metrics: &Metrics) {
+    if catch_unwind(AssertUnwindSafe(|| session.show(frames))).is_err() {
+        metrics.panics.increment();
+    }
 }
 
 /// Ends a session, whatever its driver does about it.

@@ -23,6 +23,7 @@ pub struct ModbusDriver {
 
 impl Driver for ModbusDriver {
     const PROTOCOL: &'static str = "modbus";
+    const FRAMES: bool = true;
     type Endpoint = Endpoint;
     type Unit = Unit;
     type Visitor = Visitor;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use device_model::{AckCode, QualityCode, Value};
-use mapper_sdk::{PropertyFault, ReadResult, Session, SessionFault};
+use mapper_sdk::{FrameTap, PropertyFault, ReadResult, Session, SessionFault};
 use tokio::time::sleep;
 
 use crate::codec::{self, Encoded};
@@ -263,6 +263,10 @@ impl Session for ModbusSession {
             Err(Refusal::Exception(exception)) => Err(exception.fault(place)),
             Err(Refusal::Malformed) => Err(malformed(place)),
         })
+    }
+
+    fn show(&mut self, frames: FrameTap) {
+        self.transport.show(frames);
     }
 
     fn discarded(&self) -> u64 {

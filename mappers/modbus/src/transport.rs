@@ -11,7 +11,7 @@ mod socket;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mapper_sdk::SessionFault;
+use mapper_sdk::{FrameTap, SessionFault};
 use rmodbus::ModbusProto;
 use serial::SerialPort;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -107,6 +107,15 @@ impl Transport {
             Self::Tcp(wire) => wire.exchange(unit.id, unit.timeout, ask).await,
             Self::RtuOverTcp(wire) => wire.exchange(unit.id, unit.timeout, ask).await,
             Self::Serial(wire) => wire.exchange(unit.id, unit.timeout, ask).await,
+        }
+    }
+
+    /// Shows each frame from now on.
+    pub(crate) fn show(&mut self, frames: FrameTap) {
+        match self {
+            Self::Tcp(wire) => wire.show(frames),
+            Self::RtuOverTcp(wire) => wire.show(frames),
+            Self::Serial(wire) => wire.show(frames),
         }
     }
 

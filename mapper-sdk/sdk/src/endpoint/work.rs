@@ -31,6 +31,8 @@ impl<D: Driver> Endpoint<D> {
         job: Job,
         cancel: &CancellationToken,
     ) -> Result<(), SessionFault> {
+        let (Job::Read { seat, .. } | Job::Write { seat, .. }) = job;
+        self.tap.turn(seat);
         let (seat, outcome) = match job {
             Job::Read { seat, group } => (seat, self.read(session, seat, group, cancel).await),
             Job::Write { seat, point } => (seat, self.write(session, seat, point, cancel).await),
@@ -245,6 +247,7 @@ impl<D: Driver> Endpoint<D> {
         seat: Seat,
         cancel: &CancellationToken,
     ) -> Result<(), SessionFault> {
+        self.tap.turn(seat);
         let limit = self.driver.deadline(&self.address);
         let points = self.members.get(&seat).map_or(0, |member| member.points.len());
         let mut watched = Vec::new();
@@ -353,6 +356,7 @@ impl<D: Driver> Endpoint<D> {
         let mut to_come = devices.len();
         for (member, values) in devices {
             to_come -= 1;
+            self.tap.turn(member.seat);
             let down = (member.link != Link::Up).then(|| Cause::from("the device does not answer"));
             let mut silent = lost.clone().or(down);
             for (point, property, value) in values {

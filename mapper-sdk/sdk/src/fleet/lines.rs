@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dmi::frames::Frame;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -11,9 +12,12 @@ use tracing::error;
 
 use crate::driver::Driver;
 use crate::endpoint::{Command, Endpoint, Limits};
+use crate::frames::{Crowded, FrameTap};
 use crate::metrics::Metrics;
 use crate::report::Report;
 use crate::schedule::Seat;
+
+use super::Unwatched;
 
 /// Commands that may wait for a wire's task.
 const COMMANDS: usize = 64;
@@ -21,6 +25,7 @@ const COMMANDS: usize = 64;
 struct Line<D: Driver> {
     commands: mpsc::Sender<Command<D>>,
     seats: BTreeSet<Seat>,
+    tap: FrameTap,
     /// Cancelled when the task has ended.
     ended: CancellationToken,
 }
@@ -92,6 +97,16 @@ impl<D: Driver> Lines<D> {
         }
     }
 
+    /// The frames of a device from now on, until it leaves the wire.
+    pub(super) fn watch(
+        &self,
+        endpoint: &D::Endpoint,
+        seat: Seat,
+    ) -> Result<mpsc::Receiver<Frame>, Unwatched> {
+        let line = self.lines.get(endpoint).ok_or(Unwatched::Unplaced)?;
+        line.tap.watch(seat).map_err(|Crowded| Unwatched::Crowded)
+    }
+
     pub(super) async fn tell(&self, endpoint: &D::Endpoint, command: Command<D>) {
         if let Some(line) = self.lines.get(endpoint) {
             // A task that ended meanwhile is found by `fallen`, and gets everything anew.
@@ -155,6 +170,7 @@ impl<D: Driver> Lines<D> {
             self.limits,
             self.metrics.clone(),
         );
+        let tap = task.tap();
         let wait = self.falls.get(&endpoint).map(|falls| self.limits.reconnect.delay(*falls));
         let cancel = self.cancel.child_token();
         let ended = CancellationToken::new();
@@ -173,6 +189,6 @@ impl<D: Driver> Lines<D> {
             task.run(cancel).await;
         });
         self.owners.insert(handle.id(), endpoint.clone());
-        self.lines.insert(endpoint, Line { commands: sender, seats: BTreeSet::new(), ended });
+        self.lines.insert(endpoint, Line { commands: sender, seats: BTreeSet::new(), tap, ended });
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use mapper_sdk::FrameTap;
 use rmodbus::ModbusProto;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -33,6 +34,7 @@ pub(crate) struct Mbap<S> {
     /// Length of the answer that the last exchange returned, still at the front of the inbox.
     answered: usize,
     discarded: u64,
+    frames: FrameTap,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
@@ -49,7 +51,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             inbox: BytesMut::with_capacity(1024),
             answered: 0,
             discarded: 0,
+            frames: FrameTap::default(),
         }
+    }
+
+    pub(crate) fn show(&mut self, frames: FrameTap) {
+        self.frames = frames;
     }
 
     pub(crate) fn discarded(&self) -> u64 {
@@ -71,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
         }
         let transaction = self.next_transaction();
         frame(ask, ModbusProto::TcpUdp, transaction, unit, &mut self.outbox)?;
+        self.frames.sent(&self.outbox);
         let before = self.discarded;
         let answer = timeout(patience, async {
             self.sending = true;
@@ -89,6 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             Ok(length) => {
                 let length = length?;
                 self.answered = length;
+                self.frames.received(&self.inbox[..length]);
                 Ok(ask.judge(&self.inbox[HEADER..length]).into())
             }
             Err(_) => {
@@ -118,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
     fn answer_to(&mut self, transaction: u16, unit: u8) -> Result<Option<usize>, NoAnswer> {
         loop {
             let length = tcp_length(&self.inbox).map_err(|_| {
+                self.frames.discarded(&self.inbox);
                 NoAnswer::Lost("received bytes that are no Modbus TCP frame".into())
             })?;
             let Some(length) = length.filter(|length| *length <= self.inbox.len()) else {
@@ -129,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mbap<S> {
             }
             self.owed.retain(|owed| *owed != id);
             self.discarded += 1;
+            self.frames.discarded(&self.inbox[..length]);
             self.inbox.advance(length);
         }
     }

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures::FutureExt;
+use mapper_sdk::FrameTap;
 use rmodbus::ModbusProto;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -100,6 +101,7 @@ pub(crate) struct Rtu<S> {
     /// Length of the answer that the last exchange returned, still at the front of the inbox.
     answered: usize,
     discarded: u64,
+    frames: FrameTap,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
@@ -115,7 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
             inbox: BytesMut::with_capacity(1024),
             answered: 0,
             discarded: 0,
+            frames: FrameTap::default(),
         }
+    }
+
+    pub(crate) fn show(&mut self, frames: FrameTap) {
+        self.frames = frames;
     }
 
     pub(crate) fn discarded(&self) -> u64 {
@@ -141,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         self.settle = SETTLE.max(self.pace.time_of(longest));
         self.owing.push((unit, Instant::now() + patience_here + owing_time(patience)));
         self.asking = true;
+        self.frames.sent(&self.outbox);
         let answer = timeout(patience_here, async {
             self.stream.write_all(&self.outbox).await.map_err(|error| lost("send", &error))?;
             loop {
@@ -156,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         let fault = match answer {
             Ok(Ok(length)) => {
                 self.answered = length;
+                self.frames.received(&self.inbox[..length]);
                 self.owes_nothing(unit);
                 self.settle = Duration::ZERO;
                 return Ok(ask.judge(&self.inbox[1..length - 2]).into());
@@ -179,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
                 }
             },
         };
+        self.frames.discarded(&self.inbox);
         self.inbox.clear();
         Err(fault)
     }
@@ -263,6 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
     /// Drops the frame at the front of the inbox.
     fn drop_late(&mut self, length: usize) {
         self.discarded += 1;
+        self.frames.discarded(&self.inbox[..length]);
         self.inbox.advance(length);
     }
 
@@ -297,6 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rtu<S> {
         }
         // A broken piece counts as one.
         self.discarded += u64::from(!self.inbox.is_empty());
+        self.frames.discarded(&self.inbox);
         self.inbox.clear();
         self.owes_nothing(unit);
         self.settle = Duration::ZERO;
