@@ -265,6 +265,13 @@ impl Mappers {
         self.registry().leases.owner(device).cloned()
     }
 
+    /// The mapper that has `device`, and its socket.
+    pub(crate) fn socket(&self, device: &DeviceId) -> Option<(MapperName, PathBuf)> {
+        let registry = self.registry();
+        let owner = registry.leases.owner(device)?;
+        Some((owner.clone(), registry.mappers.get(owner)?.address.clone()))
+    }
+
     /// How many are registered.
     pub(crate) fn count(&self) -> usize {
         self.registry().mappers.len()

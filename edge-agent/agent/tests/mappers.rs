@@ -205,3 +205,20 @@ async fn a_name_belongs_to_the_mapper_that_answers() {
     assert_eq!(refused.code(), Code::AlreadyExists);
     assert!(refused.message().contains("another name"), "{}", refused.message());
 }
+
+#[tokio::test]
+async fn frames_that_nobody_shows_are_refused_with_the_reason() {
+    let world = World::with(&[("pump", "")]).await;
+    let frames = async |device: &str| {
+        let path = format!("/v1/devices/demo/{device}/frames");
+        let (status, body) = world.request(hyper::Method::GET, &path, "").await;
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (status, body) = frames("nothing").await;
+    assert_eq!(status, 404, "{body}");
+    let (status, body) = frames("pump").await;
+    assert!(status == 409 && body.contains("has no mapper"), "{status} {body}");
+    let _old = FakeMapper::old(&world.addresses.dmi, "old").await;
+    let (status, body) = frames("pump").await;
+    assert!(status == 501 && body.contains("mapper old shows no frames"), "{status} {body}");
+}

@@ -3,6 +3,7 @@
 mod convert;
 mod desired;
 mod events;
+mod frames;
 mod kubernetes;
 mod limits;
 mod listen;
@@ -127,6 +128,7 @@ fn routes(context: Context) -> Router {
         .route("/v1/devices/{namespace}/{name}", get(device))
         .route("/v1/devices/{namespace}/{name}/desired", patch(desired::write))
         .route("/v1/devices/{namespace}/{name}/history", get(past::history))
+        .route("/v1/devices/{namespace}/{name}/frames", get(frames::frames))
         .route("/v1/events", get(events::stream))
         .route("/v1/messages", get(messages::stream))
         .route("/v1/subscriptions", get(subscriptions::list))

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{desired, events, limits, messages, past, status, subscriptions};
+use super::{desired, events, frames, limits, messages, past, status, subscriptions};
 
 /// What everybody must know before the first request.
 const ABOUT: &str = "\
@@ -22,6 +22,7 @@ configuration says so. Every error has the same form. A query parameter or a key
         super::device,
         desired::write,
         past::history,
+        frames::frames,
         events::stream,
         messages::stream,
         subscriptions::list,
@@ -34,7 +35,7 @@ configuration says so. Every error has the same form. A query parameter or a key
         status::metrics,
         super::document,
     ),
-    components(schemas(super::view::Event, super::view::MessageEvent, super::view::DesiredValue)),
+    components(schemas(super::view::Event, super::view::FrameView, super::view::MessageEvent, super::view::DesiredValue)),
     security(("token" = [])),
     modifiers(&Common),
 )]

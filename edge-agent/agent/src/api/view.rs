@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 text; values are their text form.
 
+mod frame;
 mod history;
 mod ready;
 mod subscription;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::schema;
+pub use frame::{FrameDirection, FrameView};
 pub use history::{HistoryView, PastView, PropertyHistory};
 pub use ready::{
     AliveView, Life, ManifestProblem, Part, PartStatus, PartView, Readiness, ReadyView,
