@@ -14,7 +14,8 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use device_model::DeviceId;
 use edge_agent::api::view::{
-    DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView, HistoryView, ReadyView,
+    DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView, FrameView, HistoryView,
+    ReadyView,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -193,8 +194,19 @@ impl Client {
         self.stream("/v1/events").await
     }
 
-    async fn stream<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Events<T>> {
-        let (response, driver) = self.send(Method::GET, path, Bytes::new()).await?;
+    /// Frames on the wire of a device from now on.
+    ///
+    /// # Errors
+    /// The agent cannot be asked, or its mapper shows none.
+    pub(crate) async fn frames(&self, device: &DeviceView) -> anyhow::Result<Events<FrameView>> {
+        self.stream(&format!("/v1/devices/{}/frames", device.id())).await
+    }
+
+    async fn stream<T>(&self, path: &str) -> anyhow::Result<Events<T>> {
+        let begun = self.send(Method::GET, path, Bytes::new());
+        let (response, driver) = timeout(self.timeout, begun).await.map_err(|_| {
+            anyhow!("the agent at {} did not answer within {:?}", self.place, self.timeout)
+        })??;
         if response.status() != StatusCode::OK {
             let (status, body) = (response.status(), response.into_body().collect().await?);
             bail!(refusal(status, &body.to_bytes()));

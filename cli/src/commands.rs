@@ -14,6 +14,7 @@ mod status;
 mod store;
 mod subscriptions;
 mod top;
+mod trace;
 mod version;
 mod watch;
 
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Set(set::SetArgs),
     Watch(watch::WatchArgs),
     Top(top::TopArgs),
+    Trace(trace::TraceArgs),
     History(history::HistoryArgs),
     Status(status::StatusArgs),
     #[command(subcommand)]
@@ -79,6 +81,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Set(args) => on_one_core(set::run(args)),
         Command::Watch(args) => on_one_core(watch::run(args)),
         Command::Top(args) => on_one_core(top::run(args)),
+        Command::Trace(args) => on_one_core(trace::run(args)),
         Command::History(args) => on_one_core(history::run(args)),
         Command::Status(args) => on_one_core(status::run(args)),
         Command::Subscriptions(command) => on_one_core(subscriptions::run(command)),

@@ -1,4 +1,4 @@
-//! Streams of events: twin changes, and messages of applications.
+//! Streams of events: twin changes, messages of applications, frames on a wire.
 
 use std::marker::PhantomData;
 
@@ -14,16 +14,18 @@ use tokio::task::JoinSet;
 pub(crate) struct Events<T = Event> {
     body: Incoming,
     parser: Parser,
-    event: PhantomData<T>,
     /// Moves the bytes of the connection while this stream lives.
     _driver: JoinSet<()>,
+    kind: PhantomData<T>,
+}
+
+impl<T> Events<T> {
+    pub(super) fn new(body: Incoming, driver: JoinSet<()>) -> Self {
+        Self { body, parser: Parser::default(), _driver: driver, kind: PhantomData }
+    }
 }
 
 impl<T: DeserializeOwned> Events<T> {
-    pub(super) fn new(body: Incoming, driver: JoinSet<()>) -> Self {
-        Self { body, parser: Parser::default(), event: PhantomData, _driver: driver }
-    }
-
     /// The next event; `None` when the agent ended the stream. Cancel safe: what has arrived is kept.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod life;
 #[cfg(feature = "peers")]
 mod link;
 mod observe;
+mod observe_frames;
 mod observe_wire;
 mod reports;
 mod store;
