@@ -1,8 +1,9 @@
 //! From the feed to the bus.
 
+mod messages;
 mod told;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,14 +15,14 @@ use tracing::{debug, warn};
 
 use super::topic;
 use super::words::{
-    DeviceWords, DocumentMessage, ErrorMessage, LastAndCurrent, MembershipChange,
-    MembershipMessage, ResultMessage, Revision, StateMessage, StateWords, TwinWords, actual,
-    data_type, delta, expected, said, to_json, twin,
+    DeviceWords, ErrorMessage, MembershipChange, MembershipMessage, ResultMessage, StateMessage,
+    StateWords, delta, to_json, twin,
 };
 use crate::broker::{Broker, Connection};
-use crate::feed::{Entry, Feed, Member, Missed, Origin, Touched};
+use crate::feed::{Entry, Feed, Member, Missed, Origin};
 use crate::metrics::Metrics;
 use crate::twins::{Twins, Unavailable};
+use messages::{document, present_state, result, revision, whole_seconds};
 use told::{Ledger, Told};
 
 /// Entries that are taken from the feed at a time.
@@ -181,13 +182,16 @@ impl<B: Broker> Outbox<B> {
         if !self.broker.anybody().await {
             return;
         }
-        self.answer(entry).await;
+        // How things stood then is older than what was told since. Whoever asked gets an answer all the same.
+        let past = self.ledger.is_past(entry.last()) && !news.contains(&true);
+        self.answer(entry, past).await;
         for (change, _) in entry.changes.iter().zip(news).filter(|(_, news)| *news) {
             self.change(entry, change).await;
         }
         // The answer to a get holds the whole twin; every other accepted entry repeats the delta until it is gone.
         if (entry.refusal.is_none() || !entry.changes.is_empty())
             && !matches!(entry.origin, Origin::Get { .. } | Origin::Membership { .. })
+            && !past
         {
             for twin in &entry.twins {
                 self.delta(twin, entry.at).await;
@@ -201,7 +205,8 @@ impl<B: Broker> Outbox<B> {
         }
     }
 
-    async fn answer(&self, entry: &Entry) {
+    /// Answers whoever asked; of what is `past`, with the result alone.
+    async fn answer(&self, entry: &Entry, past: bool) {
         let Some(device) = &entry.device else {
             if let Origin::Membership { event_id } = &entry.origin {
                 self.membership(entry, event_id).await;
@@ -220,7 +225,7 @@ impl<B: Broker> Outbox<B> {
                     None => {
                         self.say(&to, || result(entry, event_id, touched)).await;
                         let told = touched.iter().any(|one| !one.removed && one.says_something());
-                        if told || !entry.changes.is_empty() {
+                        if (told || !entry.changes.is_empty()) && !past {
                             let document = || document(event_id, entry.at, &entry.changes, touched);
                             self.say(&topic::of(device, DOCUMENT), document).await;
                         }
@@ -242,11 +247,18 @@ impl<B: Broker> Outbox<B> {
                     _ => self.refuse(&to, event_id, entry).await,
                 }
             }
-            Origin::State { word } if entry.refusal.is_none() => {
+            Origin::State { word }
+                if entry.refusal.is_none() && (!past || self.stands(device, word)) =>
+            {
                 self.state(device, word, entry.at).await;
             }
             Origin::State { .. } => {}
         }
+    }
+
+    /// Whether this is the state of the device that was told last.
+    fn stands(&self, device: &DeviceId, word: &str) -> bool {
+        self.ledger.get(device).is_some_and(|told| told.state.as_str() == word)
     }
 
     async fn change(&self, entry: &Entry, change: &Change) {
@@ -394,99 +406,6 @@ impl<B: Broker> Outbox<B> {
         self.metrics.bus_published.fetch_add(1, Ordering::Relaxed);
         self.broker.publish(to, to_json(message).into()).await;
     }
-}
-
-fn result<'a>(entry: &'a Entry, event_id: &'a str, touched: &'a [Touched]) -> ResultMessage<'a> {
-    let mut twin = BTreeMap::new();
-    for touched in touched {
-        let state = newest(entry, &touched.name);
-        if touched.removed {
-            if state.is_some() {
-                twin.insert(touched.name.as_str(), None);
-            }
-        } else if touched.reported || touched.expected.is_some() {
-            let words = match state {
-                Some(state) => TwinWords::sides(
-                    state.filter(|_| touched.expected.is_some()).and_then(expected),
-                    state.filter(|_| touched.reported).and_then(actual),
-                    touched.data_type,
-                ),
-                None => unchanged(touched, entry.at),
-            };
-            twin.insert(touched.name.as_str(), Some(words));
-        }
-    }
-    let revision = entry.changes.last().map(revision_of);
-    ResultMessage { event_id, timestamp: entry.at.as_millis(), twin, revision }
-}
-
-/// State of a property after what `entry` changed, if it changed it.
-fn newest<'a>(entry: &'a Entry, name: &str) -> Option<Option<&'a TwinProperty>> {
-    let changes = entry.changes.iter().rev().flat_map(|change| &change.properties);
-    changes.into_iter().find(|one| one.name.as_str() == name).map(|one| one.new.as_ref())
-}
-
-/// What was said of a property that was so already.
-fn unchanged(touched: &Touched, at: Timestamp) -> TwinWords {
-    TwinWords::sides(
-        touched.expected.as_deref().map(|text| said(text, at)),
-        touched.actual.as_deref().map(|text| said(text, at)),
-        touched.data_type,
-    )
-}
-
-/// Before and after of all that changed, and of what was touched without a change.
-fn document<'a>(
-    event_id: &'a str,
-    at: Timestamp,
-    changes: impl IntoIterator<Item = &'a Change>,
-    touched: &'a [Touched],
-) -> DocumentMessage<'a> {
-    let mut twin: BTreeMap<&str, LastAndCurrent> = BTreeMap::new();
-    let mut revision = None;
-    for change in changes {
-        for property in &change.properties {
-            let data_type = data_type(&change.device, &property.name);
-            let words =
-                |side: &Option<_>| side.as_ref().and_then(|side| TwinWords::of(side, data_type));
-            let both = twin
-                .entry(property.name.as_str())
-                .or_insert_with(|| LastAndCurrent { last: words(&property.old), current: None });
-            both.current = words(&property.new);
-        }
-        revision = Some(revision_of(change));
-    }
-    for touched in touched.iter().filter(|one| !one.removed && one.says_something()) {
-        twin.entry(&touched.name).or_insert_with(|| LastAndCurrent {
-            last: Some(unchanged(touched, at)),
-            current: Some(unchanged(touched, at)),
-        });
-    }
-    DocumentMessage { event_id, timestamp: at.as_millis(), twin, revision }
-}
-
-/// A document of everything, as nobody knows what was before.
-fn present_state(of: &Twin, at: Timestamp) -> DocumentMessage<'_> {
-    let twin = twin(of).into_iter();
-    DocumentMessage {
-        event_id: "",
-        timestamp: at.as_millis(),
-        twin: twin.map(|(name, current)| (name, LastAndCurrent { last: None, current })).collect(),
-        revision: Some(revision(of)),
-    }
-}
-
-fn revision(twin: &Twin) -> Revision {
-    Revision { rev: twin.rev(), uid: twin.uid().to_string() }
-}
-
-fn revision_of(change: &Change) -> Revision {
-    Revision { rev: change.rev, uid: change.uid.to_string() }
-}
-
-/// RFC 3339 without fractions, as KubeEdge writes it.
-fn whole_seconds(time: Timestamp) -> String {
-    Timestamp::from_millis(time.as_millis() / 1000 * 1000).to_string().replace(".000Z", "Z")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use bytes::Bytes;
-use device_model::{Manifest, parse_manifests};
-use device_twin::{Command, MemoryStore, Report, Settings};
+use device_model::{DataType, Manifest, Reading, Value, parse_manifests};
+use device_twin::{Command, Desire, MemoryStore, PropertyReport, Report, Settings, Writer};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -8,18 +8,19 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::broker::{Connection, Delivered};
 use crate::clock::now;
+use crate::feed::Touched;
 use crate::twins::Core;
 
 /// Everybody wants everything, and reads when the test does.
-struct Reader(mpsc::Sender<(String, Json)>);
+struct Reader(mpsc::Sender<(String, Json)>, Connection);
 
 impl Broker for Reader {
     async fn connected(&self) -> Connection {
-        Connection::default()
+        self.1
     }
 
     fn connection(&self) -> Option<u64> {
-        Some(0)
+        Some(self.1.number)
     }
 
     async fn gone(&self) {
@@ -91,7 +92,12 @@ async fn after_a_gap_states_and_membership_are_told_too() {
         .await;
     let from = twins.feed().newest();
     let (tell, mut messages) = mpsc::channel(1);
-    let outbox = Outbox::new(Reader(tell), twins.clone(), "node".into(), Arc::default());
+    let outbox = Outbox::new(
+        Reader(tell, Connection::default()),
+        twins.clone(),
+        "node".into(),
+        Arc::default(),
+    );
     let mut tasks = JoinSet::new();
     tasks.spawn(outbox.run(from, CancellationToken::new()));
 
@@ -136,4 +142,62 @@ async fn after_a_gap_states_and_membership_are_told_too() {
             "same: unhealthy",
         ]
     );
+}
+
+#[tokio::test]
+async fn of_what_was_told_as_it_stands_nothing_older_is_told_after_it() {
+    let store = Box::new(MemoryStore::new());
+    let core = Core::open(store, Settings::default(), now()).unwrap();
+    let (twins, _owner) = Twins::start(core, 64, std::sync::Arc::default()).unwrap();
+    let desire = Desire::of(device("pump").id.clone(), Writer::local("api"));
+    let desire = Command::Desire(desire.with("speed", Value::Int(9)));
+    for command in [Command::Load(device("pump")), desire] {
+        twins.apply(vec![command], Origin::Unasked).await.unwrap()[0].as_ref().unwrap();
+    }
+    let from = twins.feed().newest();
+    let update = async |speed: i64| {
+        let mut report = Report::of(device("pump").id.clone());
+        let reading = Reading::good(Value::Int(speed), now());
+        report.properties.push(PropertyReport::reading("speed".to_owned(), reading));
+        let touched = Touched {
+            name: "speed".into(),
+            data_type: DataType::Int,
+            reported: true,
+            actual: Some(speed.to_string()),
+            expected: None,
+            removed: false,
+        };
+        let origin =
+            Origin::Update { event_id: speed.to_string(), touched: vec![touched], trace: None };
+        twins.apply(vec![Command::Report(report)], origin).await.unwrap()[0].as_ref().unwrap();
+    };
+    // One of them changes nothing.
+    for speed in [1, 1, 2] {
+        update(speed).await;
+    }
+    let (tell, mut messages) = mpsc::channel(64);
+    let connection = Connection { number: 1, from };
+    let outbox =
+        Outbox::new(Reader(tell, connection), twins.clone(), "node".into(), Arc::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(outbox.run(from, CancellationToken::new()));
+
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "delta 3") {
+        let (topic, message) = messages.recv().await.unwrap();
+        let (kind, actual) = match topic.rsplit('/').next().unwrap() {
+            "document" => ("document", &message["twin"]["speed"]["current"]["actual"]),
+            "delta" => ("delta", &message["twin"]["speed"]["actual"]),
+            "result" if topic.ends_with(UPDATE_RESULT) => {
+                ("result", &message["twin"]["speed"]["actual"])
+            }
+            _ => continue,
+        };
+        heard.push(format!("{kind} {}", actual["value"].as_str().unwrap()));
+        if heard.iter().filter(|one| one.starts_with("result")).count() == 3 {
+            update(3).await;
+        }
+    }
+    let wanted = ["document 2", "delta 2", "result 1", "result 1", "result 2"];
+    assert_eq!(heard, [&wanted[..], &["result 3", "document 3", "delta 3"]].concat());
 }

@@ -71,13 +71,18 @@ impl Ledger {
         self.caught_up = newest;
     }
 
+    /// Whether the event of this number was before it was last told how things stand.
+    pub(super) fn is_past(&self, number: u64) -> bool {
+        number <= self.caught_up
+    }
+
     /// Whether a change, in the event of this number, was told when how things stand was told.
     pub(super) fn knows(&self, change: &Change, number: u64) -> bool {
         let known = match self.told.get(&change.device.id) {
             None => change.kind == ChangeKind::Removed,
             Some(told) => told.uid == change.uid && told.rev >= change.rev,
         };
-        known && number <= self.caught_up
+        known && self.is_past(number)
     }
 
     /// What was told of a device counts when the broker has taken what was `delivered` so far.
