@@ -200,11 +200,17 @@ async fn row_12_an_agent_that_is_killed_while_it_tells_what_was_missed_loses_non
     let one =
         |_: &str, message: &Json| message["twin"]["p0"]["current"]["actual"]["value"] == *newest;
     line.app.messages.message(one).await?;
+    // What is still on its way is lost with it.
     line.gateway.crash()?;
+    line.gate.interrupt(Outage::Reset).await?;
     line.gateway.start(None).await?;
     line.gateway.loaded(DEVICES).await?;
-    // Nobody reports anything: what was acknowledged before is told all the same, from the store.
+    let back = line.is_back().await?;
+    // Nobody reports anything: what was acknowledged before is told all the same, from the store, and long before it
+    // would be told as stale.
     line.app.until(line.newest).await?;
+    let took = back.elapsed();
+    ensure!(took < SOON, "what was missed took {took:?}");
     line.gateway.stop(PATIENCE).await?;
     Ok(())
 }
