@@ -111,7 +111,9 @@ pub(super) fn write(config: &AgentConfig) -> Map<String, Json> {
     if let Some(number) = number {
         tree::set(&mut file, MODE, json!(number));
     }
-    for pair in PAIRS {
+    // Where their mode has no broker outside, nobody reads their keys of it.
+    let external = matches!(mode, "both" | "external");
+    for pair in PAIRS.iter().filter(|pair| external || !pair.ours.starts_with("mqtt.external")) {
         let Some(value) = tree::find(&all, pair.ours).filter(|value| filled(value)) else {
             continue;
         };
@@ -125,7 +127,7 @@ pub(super) fn write(config: &AgentConfig) -> Map<String, Json> {
         }
     }
     // Without one of them KubeEdge would take the file that it takes by default.
-    if TLS.iter().all(|(_, key, _)| tree::find(&all, key).is_some_and(filled)) {
+    if external && TLS.iter().all(|(_, key, _)| tree::find(&all, key).is_some_and(filled)) {
         tree::set(&mut file, TLS_ENABLE, json!(true));
         for (theirs, key, _) in TLS {
             if let Some(value) = tree::take(&mut ours, key) {

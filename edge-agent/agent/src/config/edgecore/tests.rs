@@ -197,3 +197,12 @@ fn a_password_in_clear_is_not_converted() {
     let refused = file.converted().unwrap_err();
     assert!(refused.contains("mqttPassword") && refused.contains("passwordFile"), "{refused}");
 }
+
+#[test]
+fn what_is_said_of_a_broker_outside_survives_while_there_is_none() {
+    let text = "mqtt: {mode: embedded, external: {url: 'mqtts://b:8883', clientId: gw, \
+                tls: {ca: /a, cert: /c, key: /k}}}";
+    let file = File::parse(text).unwrap();
+    let other = file.converted().unwrap();
+    assert_eq!(File::parse(&other).unwrap().config, file.config, "{other}");
+}
