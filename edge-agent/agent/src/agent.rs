@@ -18,12 +18,12 @@ use crate::api::view::Part;
 use crate::api::{self, Context, Tcp};
 use crate::broker::{Embedded, Prepared};
 use crate::catalogue::Catalogue;
-use crate::clock::{self, clocks, now};
+use crate::clock::{clocks, now};
 use crate::config::StoreKind;
 use crate::dmi_server::DmiServer;
 use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
-use crate::health::Health;
+use crate::health::{Health, tell_clock};
 use crate::history::History;
 use crate::manifests::{Faults, Manifests};
 use crate::mappers::{Mappers, registration};
@@ -138,7 +138,7 @@ impl Agent {
         let epoch = core.epoch();
         let known = core.parked().cloned().collect();
         let health = Arc::new(Health::default());
-        clock::tell(now(), &health);
+        tell_clock(now(), &health);
         let ticking = health.clone();
         let (twins, mut owner) = Twins::start(core, config.devices.queue, health.clone())
             .map_err(|source| Error::Part { part: TWINS, reason: source.to_string() })?;
@@ -327,7 +327,7 @@ async fn tick(twins: Twins, health: Arc<Health>, stop: CancellationToken) -> Res
             () = stop.cancelled() => return Ok(()),
             _ = interval.tick() => {
                 twins.tick();
-                clock::tell(now(), &health);
+                tell_clock(now(), &health);
             }
         }
     }

@@ -6,6 +6,8 @@
 //! *Degraded*: it works on, with less than it should do. *Failed*: what it is for does not happen; the node is not
 //! ready then.
 
+mod clock;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::api::view::{Part, PartStatus, PartView};
 use crate::clock::now;
+pub(crate) use clock::tell as tell_clock;
 
 /// What the parts said last. One that never said anything is not there.
 #[derive(Debug, Default)]

@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use device_model::{Ack, Device, Timestamp};
+use device_model::{Ack, Device};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::backoff::{Backoff, Pace};
+use crate::clock::time;
 use crate::driver::{Cause, Driver, SessionFault, Tag};
 use crate::frames::FrameTap;
 use crate::member::{Link, Member};
@@ -424,11 +425,6 @@ async fn send(reports: &mpsc::Sender<Report>, report: Report) {
     if reports.send(report).await.is_err() {
         debug!("the reporter is gone; the mapper stops");
     }
-}
-
-/// The wall clock.
-pub(crate) fn time() -> Timestamp {
-    SystemTime::now().into()
 }
 
 async fn until(wake: Option<std::time::Instant>) {

@@ -23,8 +23,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::clock::time;
 use crate::driver::Driver;
-use crate::endpoint::{Command, Limits, time};
+use crate::endpoint::{Command, Limits};
 use crate::member::{Member, address, sheltered};
 use crate::metrics::Metrics;
 use crate::report::{Batch, Health, Report};

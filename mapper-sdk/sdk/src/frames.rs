@@ -8,7 +8,7 @@ use dmi::frames::{Direction, Frame};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::endpoint::time;
+use crate::clock::time;
 use crate::schedule::Seat;
 
 /// Frames that wait for a slow reader; those that come then are lost, and counted.

@@ -78,6 +78,7 @@ compile_error!(
 mod agent;
 mod backoff;
 mod budget;
+mod clock;
 mod config;
 mod driver;
 mod endpoint;

@@ -10,8 +10,8 @@ use device_model::{Device, DeviceId, Problem, PropertyName, QualityCode, Reading
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use crate::clock::time;
 use crate::driver::{Driver, Session, SessionFault};
-use crate::endpoint::time;
 use crate::member::{Member, address};
 use crate::metrics::Metrics;
 use crate::schedule::Seat;

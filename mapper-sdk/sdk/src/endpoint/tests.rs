@@ -2,7 +2,7 @@ mod writes;
 
 use std::collections::HashMap;
 
-use device_model::{AckCode, DeviceState, Quality, QualityCode, Reading, Value};
+use device_model::{AckCode, DeviceState, Quality, QualityCode, Reading, Timestamp, Value};
 use tokio::task::JoinSet;
 
 use super::*;
