@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod demo;
 mod duration;
+mod ending;
 mod logging;
 mod manifests;
 mod outcome;

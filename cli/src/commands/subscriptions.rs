@@ -1,5 +1,6 @@
 //! `edgetwin subscriptions`: what the agent listens to among the topics of applications.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -7,10 +8,10 @@ use edge_agent::api::view::{
     BrokerName, MessageEvent, MessageView, MissedView, SubscriptionList, SubscriptionState,
     SubscriptionView,
 };
-use mapper_sdk::signal;
 
 use super::watch::clock;
 use crate::client::{Client, ConnectArgs};
+use crate::ending::stopped_or_after;
 use crate::outcome::Outcome;
 use crate::output::{OutputArgs, add, faint, print, print_item, say, table, text};
 
@@ -108,17 +109,9 @@ fn show(list: &SubscriptionList) -> String {
 
 async fn watch(args: WatchArgs) -> anyhow::Result<Outcome> {
     let mut messages = Client::find(&args.connect).await?.messages().await?;
-    let stop = signal::stop_requested()?;
-    let over = async {
-        match args.duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(stop, over);
+    let mut over = pin!(stopped_or_after(args.duration)?);
     loop {
         let event = tokio::select! {
-            () = &mut stop => return Ok(Outcome::Done),
             () = &mut over => return Ok(Outcome::Done),
             event = messages.next() => event?,
         };

@@ -1,13 +1,14 @@
 //! `edgetwin trace`: what goes over the wire of a device.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::bail;
 use edge_agent::api::view::{FrameDirection, FrameView};
-use mapper_sdk::signal;
 
 use super::watch::clock;
 use crate::client::{Client, ConnectArgs};
+use crate::ending::stopped_or_after;
 use crate::outcome::{Outcome, complain};
 use crate::output::{OutputArgs, print_item};
 
@@ -42,18 +43,10 @@ pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<Outcome> {
     let client = Client::find(&args.connect).await?;
     let device = client.device(&args.device).await?;
     let mut frames = client.frames(&device).await?;
-    let stop = signal::stop_requested()?;
-    let over = async {
-        match args.duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(stop, over);
+    let mut over = pin!(stopped_or_after(args.duration)?);
     let mut left = args.count;
     while left != Some(0) {
         let frame = tokio::select! {
-            () = &mut stop => break,
             () = &mut over => break,
             frame = frames.next() => frame?,
         };

@@ -1,14 +1,15 @@
 //! `edgetwin watch`: twin changes as they happen.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::bail;
 use device_model::Timestamp;
 use edge_agent::api::view::{DeviceView, Event, EventKind};
-use mapper_sdk::signal;
 
 use crate::client::{Client, ConnectArgs};
+use crate::ending::stopped_or_after;
 use crate::outcome::Outcome;
 use crate::output::{OutputArgs, print_item, with_unit};
 
@@ -41,17 +42,9 @@ pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<Outcome> {
     };
     let mut events = client.events().await?;
     let mut units = Units::of(&client.devices().await?);
-    let stop = signal::stop_requested()?;
-    let over = async {
-        match args.duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(stop, over);
+    let mut over = pin!(stopped_or_after(args.duration)?);
     loop {
         let event = tokio::select! {
-            () = &mut stop => return Ok(Outcome::Done),
             () = &mut over => return Ok(Outcome::Done),
             event = events.next() => event?,
         };
