@@ -6,7 +6,7 @@ use device_model::{DeviceId, PropertyName, Timestamp};
 
 use crate::rows::Before;
 use crate::store::{StoredTwin, Tombstone};
-use crate::{Counters, EventKey, Twin};
+use crate::{Counters, EventKey, Now, Twin};
 
 /// Names a tombstone: a device, or a property of one.
 pub(crate) type Key = (DeviceId, Option<PropertyName>);
@@ -22,6 +22,8 @@ pub(crate) struct Batch {
     pub(crate) tombstones: HashMap<Key, Option<Tombstone>>,
     pub(crate) events: Vec<(DeviceId, EventKey)>,
     pub(crate) counters: Counters,
+    /// When all deadlines were last looked at.
+    pub(crate) looked_at: Now,
 }
 
 /// A twin is to be looked at at another time than before.
@@ -32,7 +34,7 @@ pub(crate) struct Deadline {
 }
 
 impl Batch {
-    pub(crate) fn new(number: u64, counters: Counters) -> Self {
+    pub(crate) fn new(number: u64, counters: Counters, looked_at: Now) -> Self {
         Self {
             number,
             before: Vec::new(),
@@ -40,6 +42,7 @@ impl Batch {
             tombstones: HashMap::new(),
             events: Vec::new(),
             counters,
+            looked_at,
         }
     }
 

@@ -104,7 +104,9 @@ fn read(
     if repeats {
         let property = &mut draft.quietly().properties[at];
         property.seen_at = moment.clocks.steady;
-        if moment.now.since(property.persisted_at) >= moment.settings.refresh_persist {
+        // A time that is still to come is that of a clock that was wrong.
+        let since = moment.now.since(property.persisted_at);
+        if since >= moment.settings.refresh_persist || property.persisted_at > moment.now {
             property.persisted_at = moment.now;
         }
         if let Some(reported) = &mut property.reported {

@@ -116,7 +116,7 @@ impl<S: Store> Twins<S> {
         let now = now.into();
         let commands = commands.as_ref();
         self.batches += 1;
-        let mut batch = Batch::new(self.batches, self.counters);
+        let mut batch = Batch::new(self.batches, self.counters, self.looked_at);
         let ticks = commands.iter().any(|command| matches!(command, Command::Tick));
         let outcomes = commands.iter().map(|command| self.one(command, &mut batch, now)).collect();
         match self.commit(&batch, ticks, now.steady) {

@@ -94,6 +94,6 @@ impl<S: Store> Twins<S> {
         for (device, event) in batch.events.into_iter().rev() {
             self.repeats.take_back(&device, &event);
         }
-        self.counters = batch.counters;
+        (self.counters, self.looked_at) = (batch.counters, batch.looked_at);
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use device_model::{AckCode, DeviceId, Quality, QualityCode, Timestamp, Value};
-use device_twin::{Command, Desire, MemoryStore, Now, Settings, Twins, Writer};
+use device_twin::{Command, Desire, MemoryStore, Now, Settings, Store, Twins, Writer};
 
 use crate::fixture::{at, pump, pump_id};
+use crate::spy::SpyStore;
 
 /// So many seconds after a start without a clock.
 fn unset(seconds: i64) -> Now {
@@ -18,13 +19,17 @@ fn set(seconds: i64) -> Now {
 }
 
 fn opened() -> Twins<MemoryStore> {
-    let mut twins = Twins::open(MemoryStore::new(), Settings::default(), unset(0)).unwrap();
+    opened_over(MemoryStore::new())
+}
+
+fn opened_over<S: Store>(store: S) -> Twins<S> {
+    let mut twins = Twins::open(store, Settings::default(), unset(0)).unwrap();
     twins.apply([Command::Load(pump())], unset(0)).unwrap();
     twins
 }
 
 /// Takes a value of `speed`, sampled now.
-fn read(twins: &mut Twins<MemoryStore>, speed: i64, now: Now) {
+fn read<S: Store>(twins: &mut Twins<S>, speed: i64, now: Now) {
     let reading = device_model::Reading::good(Value::Int(speed), now.wall);
     let report = device_twin::Report::of(pump_id())
         .with(device_twin::PropertyReport::reading("speed", reading));
@@ -41,13 +46,13 @@ fn quality(twins: &Twins<MemoryStore>) -> (Quality, QualityCode) {
     state.reported.as_ref().map(|one| (one.quality, one.code)).unwrap()
 }
 
-fn desire(twins: &mut Twins<MemoryStore>, expires_at: Timestamp, now: Now) {
+fn desire<S: Store>(twins: &mut Twins<S>, expires_at: Timestamp, now: Now) {
     let mut desire = Desire::of(pump_id(), Writer::local("test")).with("speed", "7");
     desire.expires_at = Some(expires_at);
     twins.apply([Command::Desire(desire)], now).unwrap().remove(0).result.unwrap();
 }
 
-fn expired(twins: &Twins<MemoryStore>) -> bool {
+fn expired<S: Store>(twins: &Twins<S>) -> bool {
     let (_, state) = twins.get(&pump_id()).unwrap().property("speed").unwrap();
     state.ack.as_ref().is_some_and(|ack| ack.code == AckCode::Expired)
 }
@@ -143,4 +148,31 @@ fn r25_a_clock_that_is_set_forgets_no_deletion() {
     assert!(buried(&mut twins));
     tick(&mut twins, set(month + 1));
     assert!(!buried(&mut twins));
+}
+
+#[test]
+fn r14_a_wish_that_ended_when_the_clock_was_set_ends_once_the_store_takes_it() {
+    let (store, spy) = SpyStore::new();
+    let mut twins = opened_over(store);
+    desire(&mut twins, at(-1), unset(1));
+    spy.fail(true);
+    twins.apply([Command::Tick], set(601)).unwrap_err();
+    assert!(!expired(&twins));
+    spy.fail(false);
+    twins.apply([Command::Tick], set(602)).unwrap();
+    assert!(expired(&twins));
+}
+
+#[test]
+fn r03_a_refresh_is_written_in_time_although_the_clock_was_set_back() {
+    let (store, spy) = SpyStore::new();
+    let mut twins = opened_over(store);
+    // A year ahead, until somebody sets it.
+    let ahead = |seconds| Now { wall: at(seconds + 366 * 86_400), ..unset(seconds) };
+    read(&mut twins, 7, ahead(1));
+    spy.commits();
+    read(&mut twins, 7, set(602));
+    assert_eq!(spy.commits().len(), 1, "its time is one that anybody knows now");
+    read(&mut twins, 7, set(603));
+    assert_eq!(spy.commits(), []);
 }
