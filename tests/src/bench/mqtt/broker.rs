@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::client::{Pace, Stamps, Subscriber, listen, publish};
 use super::{Broker, FanOut, SUBSCRIBERS, Spread};
@@ -37,13 +38,15 @@ pub(super) async fn measure(
     let subscriber = Subscriber::connect(address, "subscriber", &["bench/#"]).await?;
     let mut listening = JoinSet::new();
     listening.spawn(listen(subscriber, |_| Ok(())));
-    let (sent, took) = publish(address, Pace::Flood, time, numbered).await?;
-    let came = listening.join_next().await.context("a subscriber")???.len();
+    let begin = Instant::now();
+    let (sent, _) = publish(address, Pace::Flood, time, numbered).await?;
+    let (came, last) = listening.join_next().await.context("a subscriber")???;
+    let took = last - begin;
     let flood = process.busy()? - busy;
     let fan_out = fan_out((address, process), (time, rate), "bench/+", numbered, number).await?;
     Ok(Broker {
         name,
-        messages_per_second: per(u64::try_from(came)?.min(sent), took.as_secs_f64()),
+        messages_per_second: per(u64::try_from(came.len())?, took.as_secs_f64()),
         cpu_ms_per_10000: flood.as_secs_f64() * 1e7 / per(sent, 1.0),
         fan_out,
         resident_mb: megabytes(process.usage()?.resident),
@@ -82,7 +85,7 @@ pub(super) async fn fan_out(
     let (sent, _) = publishing.await?;
     let mut times = Vec::new();
     while let Some(heard) = listening.join_next().await {
-        times.extend(heard??);
+        times.extend(heard??.0);
     }
     let used = process.busy()? - busy;
     let deliveries = u64::try_from(times.len())?;

@@ -47,19 +47,20 @@ impl Subscriber {
     }
 }
 
-/// What `read` makes of all messages that come, until none comes for a while.
+/// What `read` makes of all messages that come, until none comes for a while, and when the last one came.
 pub(super) async fn listen<T>(
     mut subscriber: Subscriber,
     read: impl Fn(&[u8]) -> Result<T>,
-) -> Result<Vec<T>> {
+) -> Result<(Vec<T>, Instant)> {
     // Until the first one the publisher gets ready.
     let mut patience = SILENCE * 10;
-    let mut all = Vec::new();
+    let (mut all, mut last) = (Vec::new(), Instant::now());
     while let Some(message) = subscriber.message(patience).await? {
+        last = Instant::now();
         all.push(read(&message.payload)?);
         patience = SILENCE;
     }
-    Ok(all)
+    Ok((all, last))
 }
 
 /// When each message was sent, by its number. Cheap to clone.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::broker::{fan_out, measure};
 use super::client::{Pace, Stamps, Subscriber, listen, publish};
@@ -46,16 +47,18 @@ pub(super) async fn run(seconds: u64, rate: u64) -> Result<(Twins, Broker)> {
         all.spawn(listen(subscriber, move |payload| Ok(sent_at.since(read(payload)?))));
     }
     publish(address, Pace::PerSecond(rate), time, sent_at.stamp(update)).await?;
-    let document_ms = Spread::of_millis(&documents.join_next().await.context("documents")???);
-    let delta_ms = Spread::of_millis(&deltas.join_next().await.context("deltas")???);
+    let document_ms = Spread::of_millis(&documents.join_next().await.context("documents")???.0);
+    let delta_ms = Spread::of_millis(&deltas.join_next().await.context("deltas")???.0);
 
     let busy = agent.busy()?;
     let both = Subscriber::connect(address, "both", &[DOCUMENTS, DELTAS]).await?;
     let mut listening = JoinSet::new();
     listening.spawn(listen(both, |_| Ok(())));
+    let begin = Instant::now();
     let (updates, took) = publish(address, Pace::Flood, time, update).await?;
     let flood = agent.busy()? - busy;
-    let came = u64::try_from(listening.join_next().await.context("both")???.len())?;
+    let (came, last) = listening.join_next().await.context("both")???;
+    let came = u64::try_from(came.len())?;
 
     let fan_out = fan_out((address, agent), (time, rate / 10), DOCUMENTS, update, reported).await?;
     let usage = agent.usage()?;
@@ -65,7 +68,7 @@ pub(super) async fn run(seconds: u64, rate: u64) -> Result<(Twins, Broker)> {
         document_ms,
         delta_ms,
         updates_per_second: per(updates, took.as_secs_f64()),
-        messages_per_second: per(came, took.as_secs_f64()),
+        messages_per_second: per(came, (last - begin).as_secs_f64()),
         skipped: (2 * updates).saturating_sub(came),
         cpu_ms_per_10000: flood.as_secs_f64() * 1e7 / per(updates, 1.0),
         fan_out,
