@@ -52,6 +52,7 @@ pub struct World {
     wire: String,
     served: Option<SocketAddr>,
     programs: bool,
+    mapper_log: &'static str,
     lease: Span,
     simulation: Option<Simulation>,
     handle: Handle,
@@ -105,6 +106,7 @@ impl World {
             wire,
             served: None,
             programs: false,
+            mapper_log: "info",
             lease: Span::secs(2),
             simulation: Some(simulation),
             handle,
@@ -126,6 +128,12 @@ impl World {
     #[must_use]
     pub fn as_programs(self) -> Self {
         Self { programs: true, ..self }
+    }
+
+    /// What a mapper that is a program logs, as in `RUST_LOG`; as it ships unless said otherwise.
+    #[must_use]
+    pub fn mapper_logs(self, filter: &'static str) -> Self {
+        Self { mapper_log: filter, ..self }
     }
 
     /// A mapper may be silent for so long before its devices are taken from it; 2 s unless said otherwise.
@@ -219,7 +227,7 @@ impl World {
             std::fs::write(&file, text)?;
             let mut mapper = Command::new(program("mapper-modbus")?);
             mapper.arg("--config-file").arg(file).args(["--log-format", "json"]);
-            mapper.env("RUST_LOG", "info,mapper_sdk=debug");
+            mapper.env("RUST_LOG", self.mapper_log);
             self.mapper = Some(Running::program(&mut mapper, &dir.join("mapper.log"))?);
             return Ok(());
         }

@@ -23,7 +23,7 @@ const HEALED: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the agent's memory may grow by while its disk takes nothing, in octets.
 const GROWTH: u64 = 8_000_000;
-/// How often each device is reported, desired and acknowledged on a slow disk, and on a quick one.
+/// How many reports, desires and acknowledgements of all devices together are waited for on a slow disk, and on a quick one.
 const ROUNDS: u64 = 100;
 /// Reports at once: more than the agent's queue holds.
 const FLOOD: usize = 3000;

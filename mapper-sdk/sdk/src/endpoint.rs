@@ -151,6 +151,8 @@ impl<D: Driver> Endpoint<D> {
     /// Serves the wire until `cancel`, or until the fleet drops the commands. On `cancel` it ends within twice
     /// the limit `stop`: the transaction in flight, then the safe values.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
+        // Whether there was a session before.
+        let mut again = false;
         loop {
             let fault = match self.connect(&cancel).await {
                 Err(Stopped) => break,
@@ -159,6 +161,10 @@ impl<D: Driver> Endpoint<D> {
                     fault
                 }
                 Ok(Ok(mut session)) => {
+                    if std::mem::take(&mut again) {
+                        self.metrics.reconnects.increment();
+                        self.wire.reconnects.increment();
+                    }
                     show(&mut session, self.tap.clone(), &self.metrics);
                     let ended = self.serve(&mut session, &cancel).await;
                     // What was in flight may have been cut off by the stop; the wire is as good as before.
@@ -168,7 +174,11 @@ impl<D: Driver> Endpoint<D> {
                     }
                     close(session, &self.metrics);
                     match ended {
-                        Err(fault) if !stopped => fault,
+                        Err(fault) if !stopped => {
+                            self.wire.error(ErrorClass::Lost, 1);
+                            again = true;
+                            fault
+                        }
                         _ => return,
                     }
                 }
@@ -179,8 +189,6 @@ impl<D: Driver> Endpoint<D> {
             if self.meanwhile(&cancel, tokio::time::sleep(wait)).await.is_err() {
                 break;
             }
-            self.metrics.reconnects.increment();
-            self.wire.reconnects.increment();
         }
         self.skip_safe_values();
     }

@@ -203,8 +203,11 @@ impl Outbox {
                 self.times.remove(&since);
                 self.count -= items;
             }
-            if let Some(since) = entry.since.take() {
-                self.queue(seat, since);
+            if let Some(since) = entry.since.take()
+                && !self.queue(seat, since)
+            {
+                // Nothing of it is in the device's description any more.
+                self.times.remove(&since);
             }
         }
     }

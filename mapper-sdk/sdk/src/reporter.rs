@@ -235,8 +235,8 @@ impl Reporter {
                 self.outbox.put_off(parcel);
                 break;
             }
-            change = change.or(of_parcel);
             if self.wrapping.wrap(&parcel, &mut report) {
+                change = change.or(of_parcel);
                 values += parcel.weight();
                 parcels.push(parcel);
             } else {

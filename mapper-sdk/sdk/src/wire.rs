@@ -37,7 +37,8 @@ pub(crate) async fn request<T>(
     match &result {
         Ok(_) => wire.requests.observe(begun.elapsed()),
         Err(SessionFault::Silent(_)) => wire.error(ErrorClass::Silent, 1),
-        Err(SessionFault::Lost(_)) => wire.error(ErrorClass::Lost, 1),
+        // Counted where the session ends of it, as it ends of other things.
+        Err(SessionFault::Lost(_)) => {}
     }
     result
 }

@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 /// The example of W3C Trace Context.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
+/// Reports are in a mapper's log at this level.
+const LOG: &str = "info,mapper_sdk=debug";
+
 #[tokio::test]
 async fn row_40_one_number_leads_from_the_request_to_the_register_and_back() -> Result<()> {
-    let mut world = World::tcp(&[Machine::new("pump", 1)]).await?.as_programs();
+    let mut world = World::tcp(&[Machine::new("pump", 1)]).await?.as_programs().mapper_logs(LOG);
     world.start().await?;
     world.until("pump", "level", |reading| good(reading).is_some()).await?;
     let path = format!("{}/desired?wait=20s", device_path("pump"));
@@ -52,7 +55,7 @@ async fn row_40_one_number_leads_from_the_request_to_the_register_and_back() -> 
 
 #[tokio::test]
 async fn row_40_a_report_has_one_number_in_both_processes() -> Result<()> {
-    let mut world = World::tcp(&[Machine::new("pump", 1)]).await?.as_programs();
+    let mut world = World::tcp(&[Machine::new("pump", 1)]).await?.as_programs().mapper_logs(LOG);
     world.start().await?;
     world.until("pump", "level", |reading| good(reading).is_some()).await?;
     let mut events = http::events(&world.api(), "/v1/events").await?;

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use e2e::http;
 use e2e::process::program;
-use e2e::world::{Machine, World, device_path, good};
+use e2e::world::{Machine, PATIENCE, World, device_path, good};
 use serde_json::Value;
 use sim_modbus::LineOptions;
+use tokio::time::timeout;
 
 /// The octets of a frame.
 fn octets(frame: &Value) -> Result<Vec<u8>> {
@@ -18,10 +19,15 @@ fn octets(frame: &Value) -> Result<Vec<u8>> {
 
 /// A request and its answer, as they stand in what comes next.
 async fn exchange(frames: &mut http::Events) -> Result<(Value, Value)> {
+    let mut asked = None;
     loop {
-        let sent = frames.next().await?.context("the end of the frames")?;
-        if sent["direction"] == "sent" {
-            return Ok((sent, frames.next().await?.context("the end of the frames")?));
+        let next = timeout(PATIENCE, frames.next()).await.context("no frame")??;
+        let frame = next.context("the end of the frames")?;
+        match (frame["direction"].as_str(), asked.take()) {
+            (Some("received"), Some(sent)) => return Ok((sent, frame)),
+            // A request that was not answered in time is followed by another.
+            (Some("sent"), _) => asked = Some(frame),
+            (_, before) => asked = before,
         }
     }
 }
@@ -55,7 +61,11 @@ async fn row_40_the_frames_of_one_device_are_shown_on_tcp_and_on_a_serial_line()
         }
         assert!(levels > 0, "the level was read");
         world.remove("pump")?;
-        while frames.next().await?.is_some() {}
+        let ended = async {
+            while frames.next().await?.is_some() {}
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, ended).await.context("frames of a device that is gone")??;
         world.stop().await?;
     }
     Ok(())

@@ -90,9 +90,10 @@ impl<D: Driver> Lines<D> {
         line.seats.remove(&seat);
         if line.seats.is_empty() {
             // Without commands to come, the task ends.
-            self.metrics.forget_wire(&endpoint.to_string());
-            if let Some(line) = self.lines.remove(endpoint) {
-                self.ending.insert(endpoint.clone(), line.ended);
+            if let Some((first, line)) = self.lines.remove_entry(endpoint) {
+                // The same wire may be described otherwise by now; it is counted as it was begun.
+                self.metrics.forget_wire(&first.to_string());
+                self.ending.insert(first, line.ended);
             }
         }
     }

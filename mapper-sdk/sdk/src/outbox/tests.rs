@@ -113,6 +113,18 @@ fn what_waits_longest_is_known_until_the_agent_took_it() {
 }
 
 #[test]
+fn what_is_described_no_more_does_not_wait() {
+    let mut outbox = outbox(1);
+    outbox.put(batch(0, &[("a", 1)]), Instant::now());
+    outbox.take().unwrap();
+    outbox.put(batch(0, &[("a", 2)]), Instant::now());
+    let without = device(&manifests("device0", "line", 1, &[("b", "", "")]));
+    outbox.device(Seat(0), Arc::new(without));
+    outbox.landed(Seat(0));
+    assert_eq!((outbox.oldest(), outbox.untaken()), (None, 0));
+}
+
+#[test]
 fn states_are_told_when_they_change_and_to_a_new_agent() {
     let mut outbox = outbox(2);
     let now = Instant::now();
