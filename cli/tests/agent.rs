@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -56,6 +57,21 @@ impl World {
     async fn run_over_tcp(&self, arguments: &[&str], tokens: &str) -> Output {
         let url = format!("http://{}", self.addresses.api_tcp.unwrap());
         edgetwin(arguments, &["--url".into(), url, "--token-file".into(), tokens.into()]).await
+    }
+
+    /// Publishes the same again and again, as soon as the one before was taken.
+    async fn say_for_ever(&self, topic: &str, text: &str) -> Infallible {
+        let broker = self.addresses.mqtt.unwrap();
+        let mut options = rumqttc::MqttOptions::new("app", broker.ip().to_string(), broker.port());
+        options.set_keep_alive(Duration::from_secs(30));
+        let (app, mut events) = rumqttc::AsyncClient::new(options, 8);
+        loop {
+            app.publish(topic, rumqttc::QoS::AtLeastOnce, false, text).await.unwrap();
+            while !matches!(
+                events.poll().await.unwrap(),
+                rumqttc::Event::Incoming(rumqttc::Packet::PubAck(_))
+            ) {}
+        }
     }
 }
 
@@ -192,6 +208,53 @@ async fn the_history_of_a_device_is_shown_in_the_order_of_its_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn top_counts_what_a_device_says_and_what_is_open_of_it() {
+    let world = World::new().await;
+    let output = world.run(&["set", "pump", "speed=1450"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let pump = json(&world.run(&["get", "pump", "-o", "json"]).await);
+    let properties = pump["properties"].as_array().unwrap();
+    let desired = properties.iter().filter(|property| !property["desired"].is_null()).count();
+
+    let looks = ["top", "--samples", "1", "--interval", "100ms", "-o", "json"];
+    let busy = async {
+        loop {
+            let output = world.run(&looks).await;
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            let rates = json(&output);
+            if rates["valuesPerSecond"].as_f64().unwrap() > 0.0 {
+                return rates;
+            }
+        }
+    };
+    let topic = "$hw/events/device/demo/pump/twin/update";
+    let report = r#"{"twin":{"pressure":{"actual":{"value":"3.5"}}}}"#;
+    let rates = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::select! {
+            rates = busy => rates,
+            never = world.say_for_ever(topic, report) => match never {},
+        }
+    });
+    let rates = rates.await.unwrap();
+    let rows = rates["devices"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "{rates}");
+    let row = &rows[0];
+    assert_eq!((&row["device"], &row["state"]), (&"demo/pump".into(), &"unknown".into()), "{row}");
+    assert_eq!(row["valuesPerSecond"], rates["valuesPerSecond"], "it is the one device");
+    let counted = ["good", "uncertain", "bad", "silent", "open"].map(|key| row[key].clone());
+    let silent = properties.len() - 1;
+    assert_eq!(counted, [1, 0, 0, silent, desired].map(Json::from), "{row}");
+    assert!(row["oldestMs"].is_u64(), "{row}");
+
+    let output = world.run(&["top", "--samples", "1", "--interval", "100ms"]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("0 of 1 devices online, "), "{text}");
+    assert!(lines[0].ends_with(&format!(" values/s, {desired} wishes open")), "{text}");
+    assert!(lines[2].starts_with("demo/pump"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_are_added_listed_and_removed_by_their_filter() {
     let world = World::new().await;
     // A character of each kind that a path must not hold as it is.
@@ -227,23 +290,10 @@ async fn what_applications_say_is_printed_as_it_comes() {
     let mut watch = watch.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     // It tells what comes from its start on: until something came.
-    let broker = world.addresses.mqtt.unwrap();
-    let mut options = rumqttc::MqttOptions::new("app", broker.ip().to_string(), broker.port());
-    options.set_keep_alive(Duration::from_secs(30));
-    let (app, mut events) = rumqttc::AsyncClient::new(options, 8);
-    let saying = async {
-        loop {
-            app.publish("a/b", rumqttc::QoS::AtLeastOnce, false, "fire").await.unwrap();
-            while !matches!(
-                events.poll().await.unwrap(),
-                rumqttc::Event::Incoming(rumqttc::Packet::PubAck(_))
-            ) {}
-        }
-    };
     let line = tokio::time::timeout(Duration::from_secs(20), async {
         tokio::select! {
             line = lines.next_line() => line.unwrap().unwrap(),
-            never = saying => never,
+            never = world.say_for_ever("a/b", "fire") => match never {},
         }
     });
     let message: Json = serde_json::from_str(&line.await.unwrap()).unwrap();
