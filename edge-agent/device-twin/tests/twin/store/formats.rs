@@ -1,5 +1,7 @@
 //! Files of every format that was released are read, whole, and are of the newest one from then on.
 
+mod journal;
+
 use std::path::Path;
 
 use device_model::{AckCode, DeviceState, Generation, Quality, QualityCode, Value};
