@@ -25,6 +25,7 @@ pub(crate) mod bus;
 pub(crate) mod lab;
 pub(crate) mod mapper;
 pub(crate) mod outside;
+pub(crate) mod packets;
 pub(crate) mod papers;
 pub(crate) mod program;
 pub(crate) mod subscriptions;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use dmi::proto::{DeviceStatus, ReportDeviceStatusRequest, Twin, TwinProperty};
+use futures::FutureExt;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -121,6 +122,19 @@ impl Program {
             }
         };
         within(words, reading).await
+    }
+
+    /// Its log as far as it has come; nothing is waited for.
+    pub(crate) fn has_said(&mut self) -> &str {
+        while let Some(Ok(octets)) = self.stderr.fill_buf().now_or_never() {
+            let count = octets.len();
+            if count == 0 {
+                break;
+            }
+            self.said.push_str(&String::from_utf8_lossy(octets));
+            self.stderr.consume(count);
+        }
+        &self.said
     }
 
     pub(crate) fn dmi(&self) -> PathBuf {
