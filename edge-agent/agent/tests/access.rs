@@ -10,8 +10,9 @@ use edge_agent::config::{ClientTls, ExternalBroker, MqttMode, ServerTls, Span};
 use edge_agent::{Agent, AgentConfig};
 use hyper::Method;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeReasonCode,
+    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeReasonCode, v5,
 };
 use serde_json::Value;
 use world::bus::Bus;
@@ -199,6 +200,97 @@ async fn limits_hold_and_say_so() {
     client_a.publish("one", QoS::AtLeastOnce, false, vec![b'x'; 5000]).await.unwrap();
     let ended = async { while events.poll().await.is_ok() {} };
     within("the end of a connection with too large a packet", ended).await;
+}
+
+#[tokio::test]
+async fn beyond_the_retained_messages_a_new_one_is_refused_and_an_old_one_replaced() {
+    let world = World::start(&[], |config| config.mqtt.limits.retained = 2).await;
+    let address = world.mqtt();
+    let (host, port) = (address.ip().to_string(), address.port());
+    let (client, mut events) = v5::AsyncClient::new(v5::MqttOptions::new("a", host, port), 8);
+    let mut answers = Vec::new();
+    for (topic, payload) in [("1", "old"), ("2", "old"), ("3", "old"), ("2", "new"), ("1", "")] {
+        client.publish(topic, v5::mqttbytes::QoS::AtLeastOnce, true, payload).await.unwrap();
+        answers.push(puback(&mut events).await);
+    }
+    client.publish("3", v5::mqttbytes::QoS::AtLeastOnce, true, "late").await.unwrap();
+    answers.push(puback(&mut events).await);
+    let (good, full) = (PubAckReason::Success, PubAckReason::QuotaExceeded);
+    // Nobody had subscribed.
+    let answers = answers.into_iter().map(|answer| match answer {
+        PubAckReason::NoMatchingSubscribers => PubAckReason::Success,
+        other => other,
+    });
+    assert_eq!(answers.collect::<Vec<_>>(), [good, good, full, good, good, good]);
+    let (client, mut events) = comes_in(self::client(&world, "b")).await.unwrap();
+    client.subscribe("+", QoS::AtLeastOnce).await.unwrap();
+    let mut kept = [published(&mut events).await, published(&mut events).await];
+    kept.sort();
+    assert_eq!(kept, [("2".into(), "new".into()), ("3".into(), "late".into())]);
+}
+
+/// What became of the message that was published last.
+async fn puback(events: &mut v5::EventLoop) -> PubAckReason {
+    loop {
+        let event = within("PUBACK", events.poll()).await.unwrap();
+        if let v5::Event::Incoming(v5::mqttbytes::v5::Packet::PubAck(answer)) = event {
+            return answer.reason;
+        }
+    }
+}
+
+/// Topic and payload of the next message.
+async fn published(events: &mut EventLoop) -> (String, String) {
+    loop {
+        let event = within("a message", events.poll()).await.unwrap();
+        if let Event::Incoming(Packet::Publish(publish)) = event {
+            return (publish.topic, String::from_utf8(publish.payload.into()).unwrap());
+        }
+    }
+}
+
+/// A client with a session that goes while 20 messages of `size` octets are published; which of them it gets.
+async fn kept_for_a_session(world: &World, size: usize) -> Vec<usize> {
+    let lasting = || {
+        let mut options = client(world, "sleeper");
+        options.set_clean_session(false);
+        options
+    };
+    let (sleeper, mut events) = comes_in(lasting()).await.unwrap();
+    sleeper.subscribe("t", QoS::AtLeastOnce).await.unwrap();
+    while !matches!(
+        within("SUBACK", events.poll()).await.unwrap(),
+        Event::Incoming(Packet::SubAck(_))
+    ) {}
+    sleeper.disconnect().await.unwrap();
+    let gone = async { while events.poll().await.is_ok() {} };
+    within("the end of the connection", gone).await;
+    let (other, mut sent) = comes_in(client(world, "other")).await.unwrap();
+    for number in 0..20 {
+        let payload = format!("{number:size$}");
+        other.publish("t", QoS::AtLeastOnce, false, payload).await.unwrap();
+        while !matches!(
+            within("PUBACK", sent.poll()).await.unwrap(),
+            Event::Incoming(Packet::PubAck(_))
+        ) {}
+    }
+    let (_sleeper, mut events) = comes_in(lasting()).await.unwrap();
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&19) {
+        numbers.push(published(&mut events).await.1.trim().parse().unwrap());
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn of_what_waits_for_a_session_the_oldest_go_by_number_and_by_size() {
+    let few = World::start(&[], |config| config.mqtt.limits.session_messages = 3).await;
+    assert_eq!(kept_for_a_session(&few, 10).await, [17, 18, 19]);
+    let small = World::start(&[], |config| config.mqtt.limits.session_octets = 5000).await;
+    let kept = kept_for_a_session(&small, 1000).await;
+    // Each message has a few hundred octets around it.
+    assert!((2..=4).contains(&kept.len()), "{kept:?}");
+    assert_eq!(kept, (20 - kept.len()..20).collect::<Vec<_>>(), "the newest, in their order");
 }
 
 #[tokio::test]
