@@ -139,7 +139,7 @@ impl Receiver {
             }
         };
         let Some(twin) = self.twins.twin(&id).await? else {
-            let reason = format!("device {id} is not known here; see `edgetwin get` for what is");
+            let reason = unknown(&id);
             self.refuse(from, Reason::UnknownDevice, &reason);
             let origin = Origin::Update { event_id, touched: Vec::new(), trace: None };
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
@@ -165,7 +165,7 @@ impl Receiver {
         match payload::get(bytes) {
             Ok(event_id) => {
                 if self.twins.twin(&id).await?.is_none() {
-                    self.refuse(from, Reason::UnknownDevice, "the device is not known here");
+                    self.refuse(from, Reason::UnknownDevice, &unknown(&id));
                 }
                 self.twins.tell(Entry::new(Some(id), Origin::Get { event_id }, now())).await
             }
@@ -197,9 +197,8 @@ impl Receiver {
         };
         let known = !word.eq_ignore_ascii_case("disconnected");
         let Some(state) = DeviceState::from_name(&word).filter(|_| known) else {
-            let why =
-                "state is no word for a device; write online, offline, ok, unhealthy or unknown";
-            self.refuse(from, Reason::BadState, why);
+            let why = format!("state is no word for a device; {}", payload::STATES);
+            self.refuse(from, Reason::BadState, &why);
             return Ok(());
         };
         let report = Command::Report(Report::of(id).with_state(state));
@@ -234,6 +233,10 @@ impl Receiver {
     fn refuse(&self, from: &From<'_>, reason: Reason, why: &str) {
         self.metrics.bus_refused.note(from.kind, reason, from.client, from.topic, why);
     }
+}
+
+fn unknown(id: &DeviceId) -> String {
+    format!("device {id} is not known here; see `edgetwin get` for what is")
 }
 
 /// What the message says of the properties that there are; the rules judge it, and refuse the others.

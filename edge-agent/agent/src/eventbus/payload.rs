@@ -5,6 +5,10 @@ use serde_json::{Map, Value as Json};
 
 /// Largest number of properties in one message.
 const PROPERTIES: usize = 512;
+/// The words for a device's state, for whoever wrote none of them.
+pub(super) const STATES: &str = "write online, offline, ok, unhealthy or unknown";
+const OBJECT: &str = "send an object, if only {}";
+const SIDES: &str = "write {\"expected\":{\"value\":\"…\"}}, or actual, or null to withdraw a wish";
 
 /// A message that cannot be read: why, and its event id if that could be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +43,14 @@ pub(crate) fn update(bytes: &[u8]) -> Result<Update, Unreadable> {
         None | Some(Json::Null) => {
             return Err(refuse("twin is missing; send an object of properties".into()));
         }
-        Some(_) => return Err(refuse("twin is not an object of properties".into())),
+        Some(_) => {
+            return Err(refuse("twin is not an object; send an object of properties".into()));
+        }
     };
     if twin.len() > PROPERTIES {
-        return Err(refuse(format!("twin holds more than {PROPERTIES} properties")));
+        return Err(refuse(format!(
+            "twin holds more than {PROPERTIES} properties; send several messages"
+        )));
     }
     let mut twins = Vec::with_capacity(twin.len());
     for (name, wish) in twin {
@@ -52,7 +60,7 @@ pub(crate) fn update(bytes: &[u8]) -> Result<Update, Unreadable> {
                 actual: value(parts, name, "actual").map_err(refuse)?,
                 expected: value(parts, name, "expected").map_err(refuse)?,
             },
-            _ => return Err(refuse(format!("twin.{name} is neither an object nor null"))),
+            _ => return Err(refuse(format!("twin.{name} is neither an object nor null; {SIDES}"))),
         };
         twins.push((name.clone(), wish));
     }
@@ -70,21 +78,21 @@ pub(crate) fn state(bytes: &[u8]) -> Result<String, Unreadable> {
     let (event_id, object) = message(bytes)?;
     match member(&object, "state") {
         Some(Json::String(word)) => Ok(word.clone()),
-        _ => Err(Unreadable { event_id, reason: "state is missing".into() }),
+        _ => Err(Unreadable { event_id, reason: format!("state is missing; {STATES}") }),
     }
 }
 
 fn message(bytes: &[u8]) -> Result<(String, Map<String, Json>), Unreadable> {
     let refuse = |event_id: &str, reason: String| Unreadable { event_id: event_id.into(), reason };
     let json: Json = serde_json::from_slice(bytes)
-        .map_err(|error| refuse("", format!("the payload is not JSON: {error}")))?;
+        .map_err(|error| refuse("", format!("the payload is not JSON: {error}; {OBJECT}")))?;
     let Json::Object(object) = json else {
-        return Err(refuse("", "the payload is not a JSON object".into()));
+        return Err(refuse("", format!("the payload is not a JSON object; {OBJECT}")));
     };
     let event_id = match member(&object, "event_id") {
         None | Some(Json::Null) => String::new(),
         Some(Json::String(id)) => id.clone(),
-        Some(_) => return Err(refuse("", "event_id is not a string".into())),
+        Some(_) => return Err(refuse("", "event_id is not a string; write it in quotes".into())),
     };
     match member(&object, "timestamp") {
         None | Some(Json::Null) => {}
@@ -92,7 +100,8 @@ fn message(bytes: &[u8]) -> Result<(String, Map<String, Json>), Unreadable> {
         Some(_) => {
             return Err(refuse(
                 &event_id,
-                "timestamp is not a whole number of milliseconds".into(),
+                "timestamp is not a whole number of milliseconds; leave it out, it is not used"
+                    .into(),
             ));
         }
     }
@@ -105,12 +114,14 @@ fn value(parts: &Map<String, Json>, name: &str, side: &str) -> Result<Option<Str
         None | Some(Json::Null) => Ok(None),
         Some(Json::Object(twin_value)) => match member(twin_value, "value") {
             Some(Json::String(text)) => Ok(Some(text.clone())),
-            None | Some(Json::Null) => Err(format!("twin.{name}.{side}.value is missing")),
+            None | Some(Json::Null) => {
+                Err(format!("twin.{name}.{side}.value is missing; write it in quotes"))
+            }
             Some(other) => Err(format!(
                 "twin.{name}.{side}.value is not a string; write it in quotes: \"{other}\""
             )),
         },
-        Some(_) => Err(format!("twin.{name}.{side} is not an object")),
+        Some(_) => Err(format!("twin.{name}.{side} is not an object; write {{\"value\":\"…\"}}")),
     }
 }
 
@@ -146,7 +157,7 @@ mod tests {
             (r#"{"event_id":"e","twin":{"num":{"actual":{"value":21}}}}"#, "in quotes: \"21\""),
             (
                 r#"{"event_id":"e","twin":{"num":{"actual":{}}}}"#,
-                "twin.num.actual.value is missing",
+                "twin.num.actual.value is missing; write it in quotes",
             ),
             (r#"{"event_id":"e","twin":{"num":7}}"#, "twin.num is neither"),
             (r#"{"event_id":"e","timestamp":"1","twin":{}}"#, "timestamp is not a whole"),
