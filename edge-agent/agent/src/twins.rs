@@ -254,9 +254,17 @@ impl Twins {
 
     /// Copies of all twins, by name.
     pub(crate) async fn twins(&self) -> Result<Vec<Twin>, Unavailable> {
-        let mut twins = self.read(|core| core.iter().cloned().collect::<Vec<_>>()).await?;
+        Ok(self.as_they_stand().await?.1)
+    }
+
+    /// The same, behind the number of the newest event: all up to it is in them, and nothing of what comes after it.
+    pub(crate) async fn as_they_stand(&self) -> Result<(u64, Vec<Twin>), Unavailable> {
+        let feed = self.feed.clone();
+        // The thread that reads here is the one that tells the feed, right after each commit.
+        let read = move |core: &Core| (feed.newest(), core.iter().cloned().collect::<Vec<_>>());
+        let (newest, mut twins) = self.read(read).await?;
         twins.sort_by(|a, b| a.device().id.cmp(&b.device().id));
-        Ok(twins)
+        Ok((newest, twins))
     }
 
     /// Devices of the store that nobody described since the start.

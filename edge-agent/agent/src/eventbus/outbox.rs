@@ -166,14 +166,11 @@ impl<B: Broker> Outbox<B> {
     }
 
     async fn tell(&mut self, entry: &Entry) {
-        let mut news = Vec::with_capacity(entry.changes.len());
-        let mut before = Vec::with_capacity(entry.changes.len());
-        for (change, state) in entry.changes.iter().zip(&entry.states) {
-            let known = self.ledger.knows(change, entry.last());
-            news.push(!known);
-            if known {
-                continue;
-            }
+        // How things stood then is older than what was told since. Whoever asked gets an answer all the same.
+        let past = self.ledger.is_past(entry.last());
+        let news: &[Change] = if past { &[] } else { &entry.changes };
+        let mut before = Vec::with_capacity(news.len());
+        for (change, state) in news.iter().zip(&entry.states) {
             let id = &change.device.id;
             let told = Told { uid: change.uid.clone(), rev: change.rev, state: *state };
             let told = (change.kind != ChangeKind::Removed).then_some(told);
@@ -182,10 +179,8 @@ impl<B: Broker> Outbox<B> {
         if !self.broker.anybody().await {
             return;
         }
-        // How things stood then is older than what was told since. Whoever asked gets an answer all the same.
-        let past = self.ledger.is_past(entry.last()) && !news.contains(&true);
         self.answer(entry, past).await;
-        for (change, _) in entry.changes.iter().zip(news).filter(|(_, news)| *news) {
+        for change in news {
             self.change(entry, change).await;
         }
         // The answer to a get holds the whole twin; every other accepted entry repeats the delta until it is gone.
@@ -353,8 +348,8 @@ impl<B: Broker> Outbox<B> {
     /// Tells how things stand, as far as that is not what was told last: which devices came and went while nobody
     /// could follow, and the values and the state of those that changed.
     async fn catch_up(&mut self) -> Result<(), Unavailable> {
-        let twins = self.twins.twins().await?;
-        self.ledger.catch_up(self.twins.feed().newest());
+        let (newest, twins) = self.twins.as_they_stand().await?;
+        self.ledger.catch_up(newest);
         let at = crate::clock::now();
         let present: HashMap<_, _> =
             twins.iter().map(|twin| (&twin.device().id, Told::of(twin))).collect();

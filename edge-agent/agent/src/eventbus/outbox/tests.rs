@@ -80,14 +80,8 @@ fn state(name: &str, state: DeviceState) -> Command {
 
 #[tokio::test]
 async fn after_a_gap_states_and_membership_are_told_too() {
-    let store = Box::new(MemoryStore::new());
-    let core = Core::open(store, Settings::default(), now()).unwrap();
-    let (twins, _owner) = Twins::start(core, 64, std::sync::Arc::default()).unwrap();
-    let apply = async |commands: Vec<Command>| {
-        for answer in twins.apply(commands, Origin::Unasked).await.unwrap() {
-            answer.unwrap();
-        }
-    };
+    let (twins, _owner) = owner();
+    let apply = async |commands| apply(&twins, commands).await;
     apply(["lost", "made-again", "quiet", "same"].map(|name| Command::Load(device(name))).into())
         .await;
     let from = twins.feed().newest();
@@ -144,60 +138,113 @@ async fn after_a_gap_states_and_membership_are_told_too() {
     );
 }
 
-#[tokio::test]
-async fn of_what_was_told_as_it_stands_nothing_older_is_told_after_it() {
+/// One owner of twins in memory.
+fn owner() -> (Twins, crate::twins::Owner) {
     let store = Box::new(MemoryStore::new());
     let core = Core::open(store, Settings::default(), now()).unwrap();
-    let (twins, _owner) = Twins::start(core, 64, std::sync::Arc::default()).unwrap();
+    Twins::start(core, 64, Arc::default()).unwrap()
+}
+
+async fn apply(twins: &Twins, commands: Vec<Command>) {
+    for answer in twins.apply(commands, Origin::Unasked).await.unwrap() {
+        answer.unwrap();
+    }
+}
+
+/// An app says that the pump has this speed.
+async fn update(twins: &Twins, speed: i64) {
+    let mut report = Report::of(device("pump").id.clone());
+    let reading = Reading::good(Value::Int(speed), now());
+    report.properties.push(PropertyReport::reading("speed".to_owned(), reading));
+    let touched = Touched {
+        name: "speed".into(),
+        data_type: DataType::Int,
+        reported: true,
+        actual: Some(speed.to_string()),
+        expected: None,
+        removed: false,
+    };
+    let origin =
+        Origin::Update { event_id: speed.to_string(), touched: vec![touched], trace: None };
+    twins.apply(vec![Command::Report(report)], origin).await.unwrap()[0].as_ref().unwrap();
+}
+
+/// Runs the outbox over a connection that began at event `from`.
+fn publish(
+    twins: &Twins,
+    from: u64,
+    tasks: &mut JoinSet<Result<(), String>>,
+) -> mpsc::Receiver<(String, Json)> {
+    let (tell, messages) = mpsc::channel(64);
+    let reader = Reader(tell, Connection { number: 1, from });
+    let outbox = Outbox::new(reader, twins.clone(), "node".into(), Arc::default());
+    tasks.spawn(outbox.run(from, CancellationToken::new()));
+    messages
+}
+
+/// What a message says: of the pump's speed, of a state, or of who came and went.
+fn gist(topic: &str, message: &Json) -> String {
+    let speed = &message["twin"]["speed"];
+    let (kind, actual) = match topic.rsplit('/').next().unwrap() {
+        "document" => ("document", &speed["current"]["actual"]),
+        "delta" => ("delta", &speed["actual"]),
+        "updated" => return format!("membership {message}"),
+        _ if topic.ends_with(STATE_RESULT) => {
+            return format!("state {}", message["device"]["state"].as_str().unwrap());
+        }
+        _ => ("result", &speed["actual"]),
+    };
+    format!("{kind} {}", actual["value"].as_str().unwrap_or("nothing"))
+}
+
+#[tokio::test]
+async fn of_what_was_told_as_it_stands_nothing_older_is_told_after_it() {
+    let (twins, _owner) = owner();
     let desire = Desire::of(device("pump").id.clone(), Writer::local("api"));
     let desire = Command::Desire(desire.with("speed", Value::Int(9)));
-    for command in [Command::Load(device("pump")), desire] {
-        twins.apply(vec![command], Origin::Unasked).await.unwrap()[0].as_ref().unwrap();
-    }
+    apply(&twins, vec![Command::Load(device("pump")), desire]).await;
     let from = twins.feed().newest();
-    let update = async |speed: i64| {
-        let mut report = Report::of(device("pump").id.clone());
-        let reading = Reading::good(Value::Int(speed), now());
-        report.properties.push(PropertyReport::reading("speed".to_owned(), reading));
-        let touched = Touched {
-            name: "speed".into(),
-            data_type: DataType::Int,
-            reported: true,
-            actual: Some(speed.to_string()),
-            expected: None,
-            removed: false,
-        };
-        let origin =
-            Origin::Update { event_id: speed.to_string(), touched: vec![touched], trace: None };
-        twins.apply(vec![Command::Report(report)], origin).await.unwrap()[0].as_ref().unwrap();
-    };
     // One of them changes nothing.
     for speed in [1, 1, 2] {
-        update(speed).await;
+        update(&twins, speed).await;
     }
-    let (tell, mut messages) = mpsc::channel(64);
-    let connection = Connection { number: 1, from };
-    let outbox =
-        Outbox::new(Reader(tell, connection), twins.clone(), "node".into(), Arc::default());
     let mut tasks = JoinSet::new();
-    tasks.spawn(outbox.run(from, CancellationToken::new()));
+    let mut messages = publish(&twins, from, &mut tasks);
 
     let mut heard = Vec::new();
     while heard.last().is_none_or(|last| last != "delta 3") {
         let (topic, message) = messages.recv().await.unwrap();
-        let (kind, actual) = match topic.rsplit('/').next().unwrap() {
-            "document" => ("document", &message["twin"]["speed"]["current"]["actual"]),
-            "delta" => ("delta", &message["twin"]["speed"]["actual"]),
-            "result" if topic.ends_with(UPDATE_RESULT) => {
-                ("result", &message["twin"]["speed"]["actual"])
-            }
-            _ => continue,
-        };
-        heard.push(format!("{kind} {}", actual["value"].as_str().unwrap()));
+        heard.push(gist(&topic, &message));
         if heard.iter().filter(|one| one.starts_with("result")).count() == 3 {
-            update(3).await;
+            update(&twins, 3).await;
         }
     }
     let wanted = ["document 2", "delta 2", "result 1", "result 1", "result 2"];
     assert_eq!(heard, [&wanted[..], &["result 3", "document 3", "delta 3"]].concat());
+}
+
+#[tokio::test]
+async fn of_a_device_that_was_made_again_nothing_older_is_told_after_how_it_stands() {
+    let (twins, _owner) = owner();
+    apply(&twins, vec![Command::Load(device("pump"))]).await;
+    let from = twins.feed().newest();
+    update(&twins, 1).await;
+    apply(&twins, vec![Command::Remove(device("pump").id.clone()), Command::Load(device("pump"))])
+        .await;
+    for speed in [2, 3] {
+        update(&twins, speed).await;
+    }
+    let mut tasks = JoinSet::new();
+    let mut messages = publish(&twins, from, &mut tasks);
+
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "document 4") {
+        let (topic, message) = messages.recv().await.unwrap();
+        heard.push(gist(&topic, &message));
+        if heard.iter().filter(|one| one.starts_with("result")).count() == 3 {
+            update(&twins, 4).await;
+        }
+    }
+    let wanted = ["document 3", "result 1", "result 2", "result 3", "result 4", "document 4"];
+    assert_eq!(heard, wanted);
 }

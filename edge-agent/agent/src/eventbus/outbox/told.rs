@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use device_model::{DeviceId, DeviceState};
-use device_twin::{Change, ChangeKind, Twin, Uid};
+use device_twin::{Twin, Uid};
 
 use crate::broker::Delivered;
 
@@ -29,8 +29,7 @@ pub(super) struct Ledger {
     /// How things were before messages that the broker has perhaps not taken: how many it must have taken, the device,
     /// and how that stood. The oldest first.
     unsettled: VecDeque<(u64, DeviceId, Option<Told>)>,
-    /// Number of the newest event when it was last told how things stand: of events before it, only what is newer than
-    /// that is news.
+    /// Number of the newest event when it was last told how things stand: what came of events up to it was told then.
     caught_up: u64,
 }
 
@@ -66,23 +65,14 @@ impl Ledger {
         }
     }
 
-    /// From now on how things stand is told; the newest event was number `newest`.
+    /// It is told how things stand after event number `newest`.
     pub(super) fn catch_up(&mut self, newest: u64) {
         self.caught_up = newest;
     }
 
-    /// Whether the event of this number was before it was last told how things stand.
+    /// Whether what came of the event of this number was told when how things stand was told.
     pub(super) fn is_past(&self, number: u64) -> bool {
         number <= self.caught_up
-    }
-
-    /// Whether a change, in the event of this number, was told when how things stand was told.
-    pub(super) fn knows(&self, change: &Change, number: u64) -> bool {
-        let known = match self.told.get(&change.device.id) {
-            None => change.kind == ChangeKind::Removed,
-            Some(told) => told.uid == change.uid && told.rev >= change.rev,
-        };
-        known && self.is_past(number)
     }
 
     /// What was told of a device counts when the broker has taken what was `delivered` so far.
