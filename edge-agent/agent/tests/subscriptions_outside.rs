@@ -164,6 +164,55 @@ async fn a_subscription_that_ended_while_the_broker_was_away_is_ended_there_too(
 }
 
 #[tokio::test]
+async fn a_broker_that_ends_the_connection_at_what_is_over_takes_what_is_wanted_all_the_same() {
+    let broker = Outside::start().await;
+    let gate = Gate::to(broker.address).await;
+    let world = World::start(&[], outside(gate.address)).await;
+    world.subscription(Method::PUT, "old/#").await;
+    until(&world, "old/#", SubscriptionState::Subscribed).await;
+    gate.cut();
+    until_away(&world).await;
+    assert_eq!(world.subscription(Method::DELETE, "old/#").await.0, 204);
+    assert_eq!(world.subscription(Method::PUT, "young/#").await.0, 201);
+    gate.take_offence(b"old/#");
+    gate.open();
+    until(&world, "young/#", SubscriptionState::Subscribed).await;
+    let mut messages = world.messages(&[], "").await;
+    let app = Bus::join(broker.address, "app").await;
+    app.publish("young/1", "heard").await;
+    assert_eq!(messages.text().await.1, "heard");
+    // What is over rests, and holds up no other end.
+    assert_eq!(world.subscription(Method::DELETE, "young/#").await.0, 204);
+    // The agent's own three, the app's, and the one that the broker does not let go.
+    let ended = async || (broker.filters().await == 5).then_some(());
+    eventually("the end of the other subscription", ended).await;
+}
+
+#[tokio::test]
+async fn what_is_over_is_told_in_packets_of_eight() {
+    let broker = Outside::start().await;
+    let gate = Gate::to(broker.address).await;
+    let world = World::start(&[], outside(gate.address)).await;
+    let filters: Vec<_> = (0..9).map(|number| format!("f/{number}")).collect();
+    for filter in &filters {
+        world.subscription(Method::PUT, filter).await;
+    }
+    for filter in &filters {
+        until(&world, filter, SubscriptionState::Subscribed).await;
+    }
+    gate.cut();
+    until_away(&world).await;
+    for filter in &filters {
+        assert_eq!(world.subscription(Method::DELETE, filter).await.0, 204);
+    }
+    // The eighth and the ninth in one UNSUBSCRIBE.
+    gate.take_offence(b"f/7\0\x03f/8");
+    gate.open();
+    let ended = async || (broker.filters().await == 3).then_some(());
+    eventually("the end of all but the agent's own", ended).await;
+}
+
+#[tokio::test]
 async fn in_mode_both_a_message_bears_the_broker_that_it_was_said_at() {
     let broker = Outside::start().await;
     let world = World::start(&[], |config| {

@@ -35,7 +35,12 @@ pub(super) struct Subscriber {
     quality: QoS,
     /// Filters of which the log says that they are refused.
     told: BTreeSet<TopicFilter>,
-    blame: Blame,
+    /// Filters of which the log says that the broker does not let their end be told.
+    told_over: BTreeSet<TopicFilter>,
+    /// Of those that are asked for.
+    asks: Blame,
+    /// Of those that are told to be over.
+    ends: Blame,
 }
 
 /// What there is at the broker in one connection.
@@ -58,16 +63,34 @@ impl Subscriber {
         quality: QoS,
     ) -> Self {
         let quality = if quality == QoS::AtMostOnce { QoS::AtLeastOnce } else { quality };
-        Self { subscriptions, metrics, quality, told: BTreeSet::new(), blame: Blame::default() }
+        Self {
+            subscriptions,
+            metrics,
+            quality,
+            told: BTreeSet::new(),
+            told_over: BTreeSet::new(),
+            asks: Blame::default(),
+            ends: Blame::default(),
+        }
     }
 
     /// A connection ended: nothing is known of what is there.
     pub(super) fn ended(&mut self) {
         self.subscriptions.lost();
-        if let Some(filter) = self.blame.ended(Instant::now()) {
+        let now = Instant::now();
+        if let Some(filter) = self.asks.ended(now) {
             self.refused(&filter, "ends the connection when it is asked for");
         }
-        for filter in self.blame.resting() {
+        if let Some(filter) = self.ends.ended(now)
+            && self.told_over.insert(filter.clone())
+        {
+            warn!(
+                %filter,
+                "the external broker ends the connection when it is told that this subscription is over; end this \
+                 client's session there; it is told again later"
+            );
+        }
+        for filter in self.asks.resting() {
             self.subscriptions.answered(filter, Some(SubscriptionState::Refused));
         }
     }
@@ -95,24 +118,17 @@ impl Subscriber {
         let mut held = Held { client, asked: BTreeSet::new(), left: BTreeSet::new() };
         loop {
             let (missing, over) = held.difference(&mut wanted);
-            if !over.is_empty() {
-                held.leave(&over).await?;
-                for filter in &over {
-                    self.told.remove(filter);
-                    self.blame.forget(filter);
-                    self.subscriptions.answered(filter, None);
-                }
-                self.subscriptions.told(over).await;
+            // One time for both: whoever has rested meanwhile is not passed over.
+            let now = Instant::now();
+            // First what is wanted: whatever the broker makes of an end, it is heard.
+            for filters in self.asks.packets(&missing, now) {
+                self.ask(&mut held, &filters).await?;
             }
-            for filters in self.blame.packets(&missing, Instant::now()) {
-                self.blame.ask(&filters);
-                let answer = held.ask(&filters, self.quality).await?;
-                self.blame.answered();
-                for (filter, code) in filters.iter().zip(&answer.return_codes) {
-                    self.answered(filter, *code);
-                }
+            for filters in self.ends.packets(&over, now) {
+                self.leave(&mut held, filters).await?;
             }
-            let rested = self.blame.next(&missing, Instant::now());
+            let rested = [self.asks.next(&missing, now), self.ends.next(&over, now)];
+            let rested = rested.into_iter().flatten().min();
             let again = async {
                 match rested {
                     Some(end) => tokio::time::sleep_until(end).await,
@@ -124,6 +140,32 @@ impl Subscriber {
                 () = again => {}
             }
         }
+    }
+
+    async fn ask(&mut self, held: &mut Held<'_>, filters: &[TopicFilter]) -> Result<(), Ended> {
+        self.asks.ask(filters);
+        let answer = held.ask(filters, self.quality).await?;
+        self.asks.answered();
+        for (filter, code) in filters.iter().zip(&answer.return_codes) {
+            self.ends.forget(filter);
+            self.told_over.remove(filter);
+            self.answered(filter, *code);
+        }
+        Ok(())
+    }
+
+    async fn leave(&mut self, held: &mut Held<'_>, filters: Vec<TopicFilter>) -> Result<(), Ended> {
+        self.ends.ask(&filters);
+        held.leave(&filters).await?;
+        self.ends.answered();
+        for filter in &filters {
+            self.told.remove(filter);
+            self.told_over.remove(filter);
+            self.asks.forget(filter);
+            self.subscriptions.answered(filter, None);
+        }
+        self.subscriptions.told(filters).await;
+        Ok(())
     }
 
     fn answered(&mut self, filter: &TopicFilter, code: SubscribeReasonCode) {

@@ -1,5 +1,5 @@
-//! There are brokers that end the connection of whoever asks for what it may not hear. Which filter that was is found out,
-//! so that the others, and the agent's own topics, do not suffer from it for long.
+//! There are brokers that end the connection of whoever asks for what it may not hear, or tells them that it is over. Which
+//! filter that was is found out, so that the others, and the agent's own topics, do not suffer from it for long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
