@@ -213,6 +213,29 @@ async fn what_is_over_is_told_in_packets_of_eight() {
 }
 
 #[tokio::test]
+async fn a_subscription_to_which_no_answer_comes_holds_up_the_others_for_a_while() {
+    let broker = Outside::start().await;
+    let gate = Gate::to(broker.address).await;
+    let world = World::start(&[], outside(gate.address)).await;
+    world.subscription(Method::PUT, "old").await;
+    until(&world, "old", SubscriptionState::Subscribed).await;
+    gate.swallow(b"deaf/#");
+    for filter in ["deaf/#", "late"] {
+        assert_eq!(world.subscription(Method::PUT, filter).await.0, 201);
+    }
+    until(&world, "late", SubscriptionState::Subscribed).await;
+    until(&world, "deaf/#", SubscriptionState::Refused).await;
+    // The same for the end of one.
+    gate.swallow(b"late");
+    for filter in ["deaf/#", "late", "old"] {
+        assert_eq!(world.subscription(Method::DELETE, filter).await.0, 204);
+    }
+    // The agent's own three, and the one whose end the broker does not hear of.
+    let ended = async || (broker.filters().await == 4).then_some(());
+    eventually("the end of the other subscription", ended).await;
+}
+
+#[tokio::test]
 async fn in_mode_both_a_message_bears_the_broker_that_it_was_said_at() {
     let broker = Outside::start().await;
     let world = World::start(&[], |config| {

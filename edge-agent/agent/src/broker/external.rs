@@ -172,7 +172,7 @@ impl External {
         let mut number = 0;
         let mut mode = SessionMode::Persistent;
         let (subscriptions, metrics) = (self.subscriptions.clone(), self.link.metrics.clone());
-        let mut subscriber = Subscriber::new(subscriptions, metrics, self.quality);
+        let mut subscriber = Subscriber::new(subscriptions, metrics, self.quality, self.silence);
         loop {
             let lost = tokio::select! {
                 biased;
@@ -239,7 +239,7 @@ impl External {
         let mut lost = tokio::select! {
             lost = self.read(&mut events, queue, inbox) => lost,
             never = work(&client, requests, inbox) => match never {},
-            never = subscriber.run(&client, |answer| self.subscribed(answer)) => match never {},
+            reason = subscriber.run(&client, |answer| self.subscribed(answer)) => Lost::before(reason),
         };
         lost.was_up = true;
         lost

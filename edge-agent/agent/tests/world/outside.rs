@@ -116,11 +116,21 @@ enum Way {
     Cut,
 }
 
+/// What becomes of what comes from the near side with some octets in it.
+#[derive(Clone, Copy, Debug)]
+enum Offence {
+    None,
+    /// It ends the connection.
+    Ends(&'static [u8]),
+    /// It goes nowhere.
+    Swallowed(&'static [u8]),
+}
+
 /// A way to a broker that can be closed.
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
-    offence: Arc<watch::Sender<&'static [u8]>>,
+    offence: Arc<watch::Sender<Offence>>,
     _tasks: JoinSet<()>,
 }
 
@@ -131,7 +141,7 @@ impl Gate {
         let way = Arc::new(watch::Sender::new(Way::Open));
         let mut tasks = JoinSet::new();
         let ways = way.clone();
-        let offence = Arc::new(watch::Sender::new(&[][..]));
+        let offence = Arc::new(watch::Sender::new(Offence::None));
         let offences = offence.subscribe();
         tasks.spawn(async move {
             let mut streams = JoinSet::new();
@@ -142,7 +152,7 @@ impl Gate {
                 let (ways, offences) = (ways.clone(), offences.clone());
                 // Where one direction ends, so does the other.
                 streams.spawn(async move {
-                    let none = watch::Sender::new(&[][..]).subscribe();
+                    let none = watch::Sender::new(Offence::None).subscribe();
                     tokio::select! {
                         () = pass(near_in, far_out, ways.subscribe(), offences) => {}
                         () = pass(far_in, near_out, ways.subscribe(), none) => {}
@@ -155,7 +165,12 @@ impl Gate {
 
     /// Ends each connection over which these octets come from the near side, as a broker does that takes offence at them.
     pub(crate) fn take_offence(&self, at: &'static [u8]) {
-        self.offence.send_replace(at);
+        self.offence.send_replace(Offence::Ends(at));
+    }
+
+    /// Swallows each packet with these octets that comes from the near side.
+    pub(crate) fn swallow(&self, octets: &'static [u8]) {
+        self.offence.send_replace(Offence::Swallowed(octets));
     }
 
     pub(crate) fn freeze(&self) {
@@ -175,7 +190,7 @@ async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut way: watch::Receiver<Way>,
-    offence: watch::Receiver<&'static [u8]>,
+    offence: watch::Receiver<Offence>,
 ) {
     let mut buffer = vec![0; 4096];
     loop {
@@ -191,8 +206,15 @@ async fn pass(
                 changed = way.changed() => if changed.is_err() { return },
                 read = from.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return,
-                    Ok(count) if offends(&buffer[..count], *offence.borrow()) => return,
-                    Ok(count) => if to.write_all(&buffer[..count]).await.is_err() { return },
+                    Ok(count) => {
+                        let octets = &buffer[..count];
+                        let present = *offence.borrow();
+                        match present {
+                            Offence::Ends(words) if holds(octets, words) => return,
+                            Offence::Swallowed(words) if holds(octets, words) => continue,
+                            _ => if to.write_all(octets).await.is_err() { return },
+                        }
+                    }
                 },
             },
         }
@@ -200,6 +222,6 @@ async fn pass(
 }
 
 /// A short packet comes in one piece.
-fn offends(octets: &[u8], words: &[u8]) -> bool {
-    !words.is_empty() && octets.windows(words.len()).any(|window| window == words)
+fn holds(octets: &[u8], words: &[u8]) -> bool {
+    octets.windows(words.len()).any(|window| window == words)
 }

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use device_twin::store::TopicFilter;
 use rumqttc_next::mqttbytes::v4::{SubAck, SubscribeReasonCode};
 use rumqttc_next::{AsyncClient, QoS, SubscribeFilterInput};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use self::blame::Blame;
@@ -33,6 +34,8 @@ pub(super) struct Subscriber {
     subscriptions: Arc<Subscriptions>,
     metrics: Arc<Metrics>,
     quality: QoS,
+    /// For how long an answer is waited for.
+    patience: Duration,
     /// Filters of which the log says that they are refused.
     told: BTreeSet<TopicFilter>,
     /// Filters of which the log says that the broker does not let their end be told.
@@ -46,27 +49,36 @@ pub(super) struct Subscriber {
 /// What there is at the broker in one connection.
 struct Held<'a> {
     client: &'a AsyncClient,
+    patience: Duration,
     /// What it was asked for, and answered.
     asked: BTreeSet<TopicFilter>,
     /// What it was told to be over.
     left: BTreeSet<TopicFilter>,
 }
 
-/// The connection ended; whoever drives it says so.
-struct Ended;
+/// Why nothing more is said in a connection.
+enum Ended {
+    /// It is gone; whoever drives it says so.
+    Gone,
+    /// The broker, or something before it, does not answer to this.
+    Silent(&'static str),
+}
 
 impl Subscriber {
-    /// `quality` is that of `mqtt.qos`; with less than 1, what is said while the agent is away would be lost.
+    /// `quality` is that of `mqtt.qos`; with less than 1, what is said while the agent is away would be lost. An answer is
+    /// waited for no longer than `patience`.
     pub(super) fn new(
         subscriptions: Arc<Subscriptions>,
         metrics: Arc<Metrics>,
         quality: QoS,
+        patience: Duration,
     ) -> Self {
         let quality = if quality == QoS::AtMostOnce { QoS::AtLeastOnce } else { quality };
         Self {
             subscriptions,
             metrics,
             quality,
+            patience,
             told: BTreeSet::new(),
             told_over: BTreeSet::new(),
             asks: Blame::default(),
@@ -79,14 +91,14 @@ impl Subscriber {
         self.subscriptions.lost();
         let now = Instant::now();
         if let Some(filter) = self.asks.ended(now) {
-            self.refused(&filter, "ends the connection when it is asked for");
+            self.refused(&filter, "ends the connection, or does not answer, when it is asked for");
         }
         if let Some(filter) = self.ends.ended(now)
             && self.told_over.insert(filter.clone())
         {
             warn!(
                 %filter,
-                "the external broker ends the connection when it is told that this subscription is over; end this \
+                "the external broker ends the connection, or does not answer, when it is told that this subscription is over; end this \
                  client's session there; it is told again later"
             );
         }
@@ -96,14 +108,19 @@ impl Subscriber {
     }
 
     /// Keeps the broker's subscriptions as they are wanted, for one connection. `own` is told how it answered to the
-    /// agent's own.
+    /// agent's own. Returns why the connection is to be given up, where nothing else says so.
     pub(super) async fn run(
         &mut self,
         client: &AsyncClient,
         own: impl FnOnce(&SubAck) + Send,
-    ) -> Infallible {
-        let Err(Ended) = self.keep(client, own).await;
-        std::future::pending().await
+    ) -> String {
+        let Err(ended) = self.keep(client, own).await;
+        match ended {
+            Ended::Gone => std::future::pending().await,
+            Ended::Silent(request) => {
+                format!("it did not answer to {request} within {:?}", self.patience)
+            }
+        }
     }
 
     async fn keep(
@@ -114,8 +131,9 @@ impl Subscriber {
         let mut wanted = self.subscriptions.watch();
         // A packet of its own: whatever the broker makes of the others, requests of apps are heard.
         let filters = FILTERS.map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
-        own(&subscribe(client, filters).await?);
-        let mut held = Held { client, asked: BTreeSet::new(), left: BTreeSet::new() };
+        own(&subscribe(client, filters, self.patience).await?);
+        let (asked, left) = (BTreeSet::new(), BTreeSet::new());
+        let mut held = Held { client, patience: self.patience, asked, left };
         loop {
             let (missing, over) = held.difference(&mut wanted);
             // One time for both: whoever has rested meanwhile is not passed over.
@@ -136,7 +154,7 @@ impl Subscriber {
                 }
             };
             tokio::select! {
-                changed = wanted.changed() => changed.map_err(|_| Ended)?,
+                changed = wanted.changed() => changed.map_err(|_| Ended::Gone)?,
                 () = again => {}
             }
         }
@@ -209,7 +227,7 @@ impl Held<'_> {
 
     async fn ask(&mut self, filters: &[TopicFilter], quality: QoS) -> Result<SubAck, Ended> {
         let inputs = filters.iter().map(|one| SubscribeFilterInput::new(one.as_str(), quality));
-        let answer = subscribe(self.client, inputs).await?;
+        let answer = subscribe(self.client, inputs, self.patience).await?;
         for filter in filters {
             self.left.remove(filter);
             self.asked.insert(filter.clone());
@@ -219,8 +237,11 @@ impl Held<'_> {
 
     async fn leave(&mut self, filters: &[TopicFilter]) -> Result<(), Ended> {
         let names = filters.iter().map(|filter| filter.as_str().to_owned());
-        let notice = self.client.unsubscribe_many_tracked(names).await.map_err(|_| Ended)?;
-        notice.wait_async().await.map_err(|_| Ended)?;
+        let notice = self.client.unsubscribe_many_tracked(names).await.map_err(|_| Ended::Gone)?;
+        match timeout(self.patience, notice.wait_async()).await {
+            Ok(answer) => answer.map_err(|_| Ended::Gone)?,
+            Err(_) => return Err(Ended::Silent("an UNSUBSCRIBE")),
+        };
         for filter in filters {
             self.asked.remove(filter);
             self.left.insert(filter.clone());
@@ -232,7 +253,11 @@ impl Held<'_> {
 async fn subscribe(
     client: &AsyncClient,
     filters: impl IntoIterator<Item = SubscribeFilterInput>,
+    patience: Duration,
 ) -> Result<SubAck, Ended> {
-    let notice = client.subscribe_many_tracked(filters).await.map_err(|_| Ended)?;
-    notice.wait_async().await.map_err(|_| Ended)
+    let notice = client.subscribe_many_tracked(filters).await.map_err(|_| Ended::Gone)?;
+    match timeout(patience, notice.wait_async()).await {
+        Ok(answer) => answer.map_err(|_| Ended::Gone),
+        Err(_) => Err(Ended::Silent("a SUBSCRIBE")),
+    }
 }
