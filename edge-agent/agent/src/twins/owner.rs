@@ -241,7 +241,10 @@ fn with_twins(mut entry: Entry, core: &Core) -> Entry {
                 Some(twin) => entry.twins = vec![twin.clone()],
                 None => {
                     let name = entry.device.as_ref().map(ToString::to_string).unwrap_or_default();
-                    return entry.refused(404, format!("device {name} is not known here"));
+                    return entry.refused(
+                        404,
+                        format!("device {name} is not known here; see `edgetwin get` for what is"),
+                    );
                 }
             }
         }
