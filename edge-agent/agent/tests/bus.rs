@@ -118,6 +118,33 @@ async fn an_app_desires_a_value() {
     assert!(world.device("pump").await.unwrap().property("speed").unwrap().desired.is_none());
 }
 
+/// The next two messages are document and delta of a wish for the speed.
+async fn wish_is_told(bus: &mut Bus, last: Value, current: &str) {
+    let (topic, document) = bus.next_answer().await;
+    assert!(topic.ends_with("demo/pump/twin/update/document"), "{topic}");
+    let speed = &document["twin"]["speed"];
+    assert_eq!(speed["last"]["expected"]["value"], last, "{document}");
+    assert_eq!(speed["current"]["expected"]["value"], current, "{document}");
+    let (topic, delta) = bus.next_answer().await;
+    assert!(topic.ends_with("demo/pump/twin/update/delta"), "{topic}");
+    assert_eq!(delta["delta"], json!({"speed": current}));
+    assert_eq!(delta["twin"]["speed"]["expected"]["value"], current, "{delta}");
+}
+
+#[tokio::test]
+async fn a_wish_of_the_api_or_of_a_manifest_is_told_unasked() {
+    let (world, mut bus) = pump_and_app().await;
+    let (status, _) = world.set("pump", "", r#"{"properties":{"speed":{"value":"25"}}}"#).await;
+    assert_eq!(status, 200);
+    wish_is_told(&mut bus, Value::Null, "25").await;
+    world.write("pump.yaml", &world::device("pump", "30"));
+    wish_is_told(&mut bus, json!("25"), "30").await;
+    bus.publish("$hw/events/device/demo/pump/twin/get", r#"{"event_id":"g"}"#).await;
+    let (topic, twin) = bus.next_answer().await;
+    assert!(topic.ends_with("twin/get/result"), "nothing else was told: {topic}");
+    assert_eq!(twin["twin"]["speed"]["expected"]["value"], "30");
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_answered_where_it_was_asked() {
     let (world, mut bus) = pump_and_app().await;
