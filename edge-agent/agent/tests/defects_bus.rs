@@ -4,15 +4,18 @@
 
 mod world;
 
+use std::net::SocketAddr;
+
 use edge_agent::config::MqttMode;
 use hyper::Method;
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use world::bus::Bus;
 use world::mapper::FakeMapper;
 use world::outside::Outside;
-use world::{PATIENCE, World, eventually};
+use world::{PATIENCE, World, eventually, within};
 
 const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
 
@@ -184,6 +187,78 @@ async fn h27_the_first_wish_is_checked_like_any_other() {
     assert!(speed(&world).await.desired.is_none());
 }
 
+const ALL_TYPES: &str = "
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: all, namespace: demo}
+spec:
+  protocol: test
+  properties:
+    - {name: int, type: INT, accessMode: ReadWrite}
+    - {name: float, type: FLOAT, accessMode: ReadWrite}
+    - {name: double, type: DOUBLE, accessMode: ReadWrite, minimum: '-0.5'}
+    - {name: string, type: STRING, accessMode: ReadWrite}
+    - {name: boolean, type: BOOLEAN, accessMode: ReadWrite}
+    - {name: bytes, type: BYTES, accessMode: ReadWrite}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: all, namespace: demo}
+spec:
+  deviceModelRef: {name: all}
+  protocol: {protocolName: test, configData: {port: 1}}
+  properties: [{name: int}, {name: float}, {name: double}, {name: string}, {name: boolean}, {name: bytes}]
+";
+
+#[tokio::test]
+async fn h27_the_first_value_of_every_type_is_checked_on_either_side() {
+    let world = World::start(&[], |config| {
+        std::fs::create_dir_all(&config.manifests.dir).unwrap();
+        std::fs::write(config.manifests.dir.join("all.yaml"), ALL_TYPES).unwrap();
+    })
+    .await;
+    let mut bus = Bus::join(world.mqtt(), "app").await;
+    let topic = "$hw/events/device/demo/all/twin/update";
+    let too_long = "x".repeat(64 * 1024 + 1);
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("int", "-9223372036854775808", &["9223372036854775808", "5.5", "five", ""]),
+        ("float", "NaN", &["1e39", "warm", ""]),
+        ("double", "1.5", &["1e309", "1,5", ""]),
+        ("string", "any \u{e4}", &[&too_long]),
+        ("boolean", "true", &["yes", "2", ""]),
+        ("bytes", "AQID", &["%%", "A"]),
+    ];
+    // What a device reports outside of the range is kept, as uncertain; nobody may wish it.
+    bus.publish(topic, &update("r", &json!({"double": {"expected": {"value": "-0.51"}}}))).await;
+    let answer = bus.next("update/result").await;
+    assert_eq!((&answer["event_id"], &answer["code"]), (&json!("r"), &json!(400)), "{answer}");
+    for (name, good, bad) in cases {
+        for value in bad {
+            let code = if *value == too_long { 413 } else { 400 };
+            for side in ["expected", "actual"] {
+                bus.publish(topic, &update("b", &json!({name: {side: {"value": value}}}))).await;
+                let answer = bus.next("update/result").await;
+                assert_eq!(answer["code"], code, "{name} {side} {value:.40}: {answer:.300}");
+                assert!(answer["reason"].as_str().unwrap().contains(name), "{answer:.300}");
+            }
+        }
+        let all = world.device("all").await.unwrap();
+        let property = all.property(name).unwrap();
+        assert!(property.desired.is_none() && property.reported.is_none(), "{name}");
+        for side in ["expected", "actual"] {
+            bus.publish(topic, &update("g", &json!({name: {side: {"value": good}}}))).await;
+            let answer = bus.next("update/result").await;
+            assert_eq!(answer["twin"][name][side]["value"], good, "{answer}");
+        }
+    }
+    let all = world.device("all").await.unwrap();
+    for (name, good, _) in cases {
+        let property = all.property(name).unwrap();
+        assert_eq!(property.desired.as_ref().unwrap().value, good);
+        assert_eq!(property.reported.as_ref().unwrap().value.as_deref(), Some(good));
+    }
+}
+
 #[tokio::test]
 async fn h28_taking_away_what_is_not_there_leaves_the_rest_alone() {
     let (world, mut bus) = pump_and_app().await;
@@ -259,6 +334,54 @@ async fn h43_the_type_is_the_models_and_changes_with_it() {
     bus.publish(UPDATE, &update("2", &json!({"speed": {"actual": {"value": "quick"}}}))).await;
     let result = bus.next("update/result").await;
     assert_eq!(result["twin"]["speed"]["metadata"]["type"], "string", "{result}");
+}
+
+/// The documents that a client gets who subscribes to them.
+async fn documents(address: SocketAddr) -> (AsyncClient, EventLoop) {
+    let options = MqttOptions::new("late", address.ip().to_string(), address.port());
+    let (client, events) = AsyncClient::new(options, 8);
+    client.subscribe("$hw/events/device/+/+/twin/update/document", QoS::ExactlyOnce).await.unwrap();
+    (client, events)
+}
+
+/// The speed in the next document, its quality, and whether it was retained.
+async fn next_document(events: &mut EventLoop) -> (Value, QoS, bool) {
+    loop {
+        let event = within("a document", events.poll()).await.unwrap();
+        if let Event::Incoming(Packet::Publish(publish)) = event {
+            let document: Value = serde_json::from_slice(&publish.payload).unwrap();
+            let speed = document["twin"]["speed"]["current"]["actual"]["value"].clone();
+            return (speed, publish.qos, publish.retain);
+        }
+    }
+}
+
+#[tokio::test]
+async fn h44_quality_and_retain_count_at_either_broker() {
+    for (number, quality) in [(0, QoS::AtMostOnce), (1, QoS::AtLeastOnce), (2, QoS::ExactlyOnce)] {
+        let outside = Outside::start().await;
+        let mut far = Bus::join(outside.address, "far").await;
+        let world = World::start(&[("pump", "")], |config| {
+            config.mqtt.mode = MqttMode::Both;
+            config.mqtt.external.url = format!("tcp://{}", outside.address);
+            (config.mqtt.qos, config.mqtt.retain) = (number, true);
+        })
+        .await;
+        let mut near = Bus::join(world.mqtt(), "near").await;
+        let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+        mapper.report("pump", &[("speed", "5", &[])]).await.unwrap();
+        near.next("update/document").await;
+        far.next("update/document").await;
+        let (_one, mut embedded) = documents(world.mqtt()).await;
+        let (_other, mut external) = documents(outside.address).await;
+        for events in [&mut embedded, &mut external] {
+            assert_eq!(next_document(events).await, (json!("5"), quality, true));
+        }
+        mapper.report("pump", &[("speed", "6", &[])]).await.unwrap();
+        for events in [&mut embedded, &mut external] {
+            assert_eq!(next_document(events).await, (json!("6"), quality, false));
+        }
+    }
 }
 
 #[tokio::test]

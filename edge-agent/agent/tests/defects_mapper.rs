@@ -20,11 +20,13 @@ async fn h06_missing_members_of_a_call_are_answered() {
     let world = World::with(&[("pump", "")]).await;
     let mut mapper = FakeMapper::old(&world.addresses.dmi, "mapper").await;
     let bare = Twin { property_name: "speed".into(), observed_desired: None, reported: None };
-    // Whatever it is answered: the agent lives.
-    let _ = mapper.report_twins("pump", vec![bare]).await;
+    let status = mapper.report_twins("pump", vec![bare]).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("twins[0].reported"), "{status}");
     let nobody = MapperRegisterRequest { with_data: true, mapper: None };
     let status = mapper.client.mapper_register(nobody).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().starts_with("mapper: missing"), "{status}");
     mapper.report("pump", &[("speed", "1", &[])]).await.unwrap();
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use edge_agent::AgentConfig;
 use edge_agent::config::{MqttMode, Span};
 use hyper::Method;
+use procfs::net::TcpState;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use world::bus::Bus;
@@ -198,6 +199,33 @@ async fn what_a_cut_took_away_is_told_again_and_what_came_and_went_too() {
     // Requests are heard again.
     app.publish(UPDATE, r#"{"event_id":"back","twin":{}}"#).await;
     while app.next("update/result").await["event_id"] != "back" {}
+}
+
+#[tokio::test]
+async fn h32_after_any_outage_one_connection_is_open_and_no_other() {
+    let broker = Outside::start().await;
+    let gate = Gate::to(broker.address).await;
+    let world = World::start(&[("pump", "")], outside(gate.address)).await;
+    until_part(&world, "ok").await;
+    for frozen in [false, false, true, true] {
+        if frozen {
+            gate.freeze()
+        } else {
+            gate.cut()
+        }
+        until_part(&world, "degraded").await;
+        gate.open();
+        until_part(&world, "ok").await;
+    }
+    // The kernel keeps what was closed for a while; what was not closed is in one of these.
+    let open = [TcpState::Established, TcpState::CloseWait, TcpState::SynSent];
+    let one = async || {
+        let all = procfs::net::tcp().unwrap().into_iter();
+        let ours =
+            all.filter(|one| one.remote_address == gate.address && open.contains(&one.state));
+        (ours.count() == 1).then_some(())
+    };
+    eventually("one connection alone", one).await;
 }
 
 #[tokio::test]
