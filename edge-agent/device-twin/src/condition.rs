@@ -18,10 +18,18 @@ pub struct Condition {
     pub problem: Option<Arc<str>>,
 }
 
+/// Why the state of a new device is unknown.
+const UNHEARD_OF: &str = "nothing was heard of it yet";
+
 impl Condition {
     /// The condition of a device that nobody has spoken of.
     pub(crate) fn unheard_of(since: Timestamp) -> Self {
-        let reason = Some("nothing was heard of it yet".into());
+        let reason = Some(UNHEARD_OF.into());
         Self { state: DeviceState::Unknown, since, reason, problem: None }
+    }
+
+    /// Whether nobody has spoken of the device's state yet.
+    pub fn is_unheard_of(&self) -> bool {
+        self.state == DeviceState::Unknown && self.reason.as_deref() == Some(UNHEARD_OF)
     }
 }

@@ -172,7 +172,7 @@ impl<B: Broker> Outbox<B> {
         let mut before = Vec::with_capacity(news.len());
         for (change, state) in news.iter().zip(&entry.states) {
             let id = &change.device.id;
-            let told = Told { uid: change.uid.clone(), rev: change.rev, state: *state };
+            let told = Told { uid: change.uid.clone(), rev: change.rev, state: Some(*state) };
             let told = (change.kind != ChangeKind::Removed).then_some(told);
             before.push((id.clone(), self.ledger.set(id, told)));
         }
@@ -253,7 +253,8 @@ impl<B: Broker> Outbox<B> {
 
     /// Whether this is the state of the device that was told last.
     fn stands(&self, device: &DeviceId, word: &str) -> bool {
-        self.ledger.get(device).is_some_and(|told| told.state.as_str() == word)
+        let state = self.ledger.get(device).and_then(|told| told.state);
+        state.is_some_and(|state| state.as_str() == word)
     }
 
     async fn change(&self, entry: &Entry, change: &Change) {
@@ -378,8 +379,9 @@ impl<B: Broker> Outbox<B> {
             if before.as_ref().is_none_or(|before| before.rev > 0) || twin.properties().any(said) {
                 self.say(&topic::of(id, DOCUMENT), || present_state(twin, at)).await;
             }
-            let state = before.as_ref().map(|before| before.state).unwrap_or_default();
-            if state != twin.state() {
+            let state = before.as_ref().and_then(|before| before.state);
+            let unheard_of = state.is_none() && twin.condition().is_unheard_of();
+            if state != Some(twin.state()) && !unheard_of {
                 self.state(id, twin.state().as_str(), at).await;
             }
             self.delta(twin, at).await;

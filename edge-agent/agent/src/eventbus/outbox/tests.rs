@@ -248,3 +248,25 @@ async fn of_a_device_that_was_made_again_nothing_older_is_told_after_how_it_stan
     let wanted = ["document 3", "result 1", "result 2", "result 3", "result 4", "document 4"];
     assert_eq!(heard, wanted);
 }
+
+#[tokio::test]
+async fn after_a_restart_a_state_that_became_unknown_is_told() {
+    let (twins, _owner) = owner();
+    apply(&twins, vec![Command::Load(device("pump"))]).await;
+    apply(&twins, vec![state("pump", DeviceState::Online)]).await;
+    update(&twins, 1).await;
+    apply(&twins, vec![state("pump", DeviceState::Unknown)]).await;
+    let mut tasks = JoinSet::new();
+    // This agent was started after all that: nobody knows what of it was told.
+    let mut messages = publish(&twins, twins.feed().newest(), &mut tasks);
+
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        let (topic, message) = messages.recv().await.unwrap();
+        heard.push(gist(&topic, &message));
+        if heard.len() == 1 {
+            update(&twins, 2).await;
+        }
+    }
+    assert_eq!(heard, ["document 1", "state unknown"]);
+}

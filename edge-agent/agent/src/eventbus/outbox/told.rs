@@ -12,13 +12,14 @@ use crate::broker::Delivered;
 pub(super) struct Told {
     pub(super) uid: Uid,
     pub(super) rev: u64,
-    pub(super) state: DeviceState,
+    /// None where nobody knows what was told.
+    pub(super) state: Option<DeviceState>,
 }
 
 impl Told {
     /// That of a device as it stands.
     pub(super) fn of(twin: &Twin) -> Self {
-        Self { uid: twin.uid().clone(), rev: twin.rev(), state: twin.state() }
+        Self { uid: twin.uid().clone(), rev: twin.rev(), state: Some(twin.state()) }
     }
 }
 
@@ -44,7 +45,7 @@ impl Ledger {
     pub(super) fn unsure(twins: &[Twin]) -> Self {
         let mut ledger = Self::of(twins);
         for told in ledger.told.values_mut() {
-            (told.rev, told.state) = (0, DeviceState::Unknown);
+            (told.rev, told.state) = (0, None);
         }
         ledger
     }
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     fn told(rev: u64) -> Option<Told> {
-        Some(Told { uid: Uid::new("u"), rev, state: DeviceState::Online })
+        Some(Told { uid: Uid::new("u"), rev, state: Some(DeviceState::Online) })
     }
 
     #[test]
