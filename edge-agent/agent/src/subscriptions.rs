@@ -24,6 +24,9 @@ use crate::twins::{Twins, Unavailable};
 /// Orders that wait for the store.
 const QUEUE: usize = 16;
 
+/// Those that are over and of which the broker outside is still to be told, at most; beyond them nothing new is taken.
+pub(crate) const MOST_ENDED: usize = 4 * MOST_SUBSCRIPTIONS;
+
 /// All of them, by filter.
 pub(crate) type Table = BTreeMap<TopicFilter, Entry>;
 
@@ -75,6 +78,8 @@ pub(crate) enum Added {
 pub(crate) enum Refused {
     /// There are as many as there may be.
     TooMany,
+    /// So many are over of which the broker outside is still to be told.
+    TooManyEnded,
     Unavailable(Unavailable),
 }
 
@@ -238,17 +243,17 @@ impl Keeper {
     }
 
     async fn add(&self, filter: TopicFilter, writer: Writer) -> Result<Added, Refused> {
-        let (known, count) = {
+        let (ended, wanted, count) = {
             let table = self.subscriptions.table.borrow();
-            let known = table.get(&filter).is_some_and(|entry| !entry.subscription.removed);
-            (known, table.len())
+            let ended = table.get(&filter).map(|entry| entry.subscription.removed);
+            let wanted = table.values().filter(|entry| !entry.subscription.removed).count();
+            (ended, wanted, table.len())
         };
-        if known {
-            return Ok(Added::AsBefore);
-        }
-        let again = self.subscriptions.table.borrow().contains_key(&filter);
-        if count >= MOST_SUBSCRIPTIONS && !again {
-            return Err(Refused::TooMany);
+        match ended {
+            Some(false) => return Ok(Added::AsBefore),
+            _ if wanted >= MOST_SUBSCRIPTIONS => return Err(Refused::TooMany),
+            None if count - wanted >= MOST_ENDED => return Err(Refused::TooManyEnded),
+            _ => {}
         }
         let subscription =
             Subscription { filter: filter.clone(), writer, set_at: now(), removed: false };

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use edge_agent::AgentConfig;
 use edge_agent::api::view::{BrokerName, SubscriptionState};
-use edge_agent::config::{MqttMode, Span};
+use edge_agent::config::{MqttMode, Span, StoreKind};
 use hyper::Method;
 use world::bus::Bus;
 use world::outside::{Gate, Outside};
@@ -233,6 +233,37 @@ async fn a_subscription_to_which_no_answer_comes_holds_up_the_others_for_a_while
     // The agent's own three, and the one whose end the broker does not hear of.
     let ended = async || (broker.filters().await == 4).then_some(());
     eventually("the end of the other subscription", ended).await;
+}
+
+#[tokio::test]
+async fn what_was_ended_counts_apart_from_what_is_wanted_while_the_broker_is_away() {
+    let nowhere = Outside::nowhere().await;
+    let world = World::start(&[], |config| {
+        outside(nowhere)(config);
+        config.store.kind = StoreKind::Memory;
+    })
+    .await;
+    for round in 0..4 {
+        for number in 0..256 {
+            let filter = format!("{round}/{number}");
+            assert_eq!(world.subscription(Method::PUT, &filter).await.0, 201, "{filter}");
+        }
+        let (status, error) = world.subscription(Method::PUT, "one/more").await;
+        assert_eq!(status, 409, "{error}");
+        assert!(error["message"].as_str().unwrap().contains("256 subscriptions"), "{error}");
+        for number in 0..256 {
+            let filter = format!("{round}/{number}");
+            assert_eq!(world.subscription(Method::DELETE, &filter).await.0, 204, "{filter}");
+        }
+    }
+    let (status, error) = world.subscription(Method::PUT, "one/more").await;
+    assert_eq!(status, 409, "{error}");
+    assert!(error["message"].as_str().unwrap().contains("1024 ended subscriptions"), "{error}");
+    assert!(error["remedy"].as_str().unwrap().contains("external broker"), "{error}");
+    // One of them may come back; it makes room.
+    assert_eq!(world.subscription(Method::PUT, "0/0").await.0, 201);
+    assert_eq!(world.subscription(Method::PUT, "one/more").await.0, 201);
+    assert_eq!(world.subscription(Method::DELETE, "one/more").await.0, 204);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::Context;
 use super::request::Parameters;
 use super::schema;
 use super::view::{ErrorView, SubscriptionList, SubscriptionView};
-use crate::subscriptions::{Added, Entry, Refused};
+use crate::subscriptions::{Added, Entry, MOST_ENDED, Refused};
 
 /// The filter that the path names.
 pub(super) struct Filter(TopicFilter);
@@ -84,7 +84,7 @@ pub(super) async fn one(
         (status = 200, description = "It was there before", body = SubscriptionView),
         (status = 201, description = "It is there now", body = SubscriptionView),
         (status = 403, description = "The agent is read only; or a browser asks", body = ErrorView),
-        (status = 409, description = "There are as many as there may be", body = ErrorView),
+        (status = 409, description = "There are as many as there may be; or the external broker is still to be told of too many that ended", body = ErrorView),
     ),
 )]
 pub(super) async fn add(
@@ -156,6 +156,14 @@ impl From<Refused> for ErrorView {
                 let message = format!("there are {MOST_SUBSCRIPTIONS} subscriptions already");
                 let remedy =
                     "delete one, or join some with a wildcard: + for a level, # for the last ones";
+                Self::new(409, "path", message, remedy)
+            }
+            Refused::TooManyEnded => {
+                let message = format!(
+                    "the external broker is still to be told of {MOST_ENDED} ended subscriptions"
+                );
+                let remedy = "let the external broker be reached, see /readyz; or start the agent without one, with \
+                              mqtt: {mode: embedded}, which forgets them";
                 Self::new(409, "path", message, remedy)
             }
             Refused::Unavailable(error) => error.into(),
