@@ -3,6 +3,7 @@
 //! A day passes by the twins' clock, second by second, over a store on a real disk; what this process wrote is read
 //! from `/proc/self/io`, where the kernel counts pages as they become dirty.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -35,14 +36,14 @@ pub struct Day {
     pub took_seconds: f64,
 }
 
-/// Reports for `seconds`, with `percent` of the values changing in each.
+/// Reports for `seconds`, with `percent` of the values changing in each. `folder` is on the disk that is meant.
 ///
 /// # Errors
 /// The store fails, or `/proc` says nothing.
-pub fn run(percent: u8, seconds: i64) -> Result<Day> {
+pub fn run(percent: u8, seconds: i64, folder: &Path) -> Result<Day> {
     let begin = Instant::now();
     let (devices, properties) = PART;
-    let directory = tempfile::tempdir()?;
+    let directory = tempfile::tempdir_in(folder)?;
     let settings = Settings {
         sync: Duration::from_secs(10),
         refresh_persist: Duration::from_secs(15 * 60),

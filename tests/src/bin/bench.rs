@@ -109,7 +109,10 @@ async fn main() -> Result<ExitCode> {
         Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,
         Line::Telegraf { seconds } => serde_json::to_value(bench::telegraf::run(seconds).await?)?,
         Line::Disk { seconds } => serde_json::to_value(bench::disk::run(seconds).await?)?,
-        Line::Day { percent, seconds } => serde_json::to_value(bench::day::run(percent, seconds)?)?,
+        Line::Day { percent, seconds } => {
+            let day = bench::day::run(percent, seconds, &std::env::temp_dir())?;
+            serde_json::to_value(day)?
+        }
         Line::Recovery { runs } => serde_json::to_value(bench::recovery::run(runs)?)?,
         Line::Order => serde_json::to_value(bench::order::run(500).await?)?,
     };
