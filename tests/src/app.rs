@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::gateway::Gateway;
+use crate::wait::{PATIENCE, eventually};
 use anyhow::{Context, Result, ensure};
-use e2e::gateway::Gateway;
-use e2e::wait::{PATIENCE, eventually};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
-/// Of the one device.
-pub(super) const TOPIC: &str = "$hw/events/device/bench/d0";
+/// Of the one device of [`plain_devices`](crate::gateway::plain_devices).
+pub const TOPIC: &str = "$hw/events/device/bench/d0";
 
-pub(super) struct App {
+/// What is connected to the agent's broker; it goes without a word.
+pub struct App {
     client: AsyncClient,
     events: EventLoop,
     /// What came while something else was awaited.
@@ -23,7 +24,10 @@ pub(super) struct App {
 
 impl App {
     /// Connected and subscribed, as soon as the agent's broker is there.
-    pub(super) async fn join(gateway: &Gateway) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It is not there in time.
+    pub async fn join(gateway: &Gateway) -> Result<Self> {
         let broker = gateway.mqtt().context("no broker")?;
         eventually(PATIENCE, "the agent's broker", async || {
             let mut options = MqttOptions::new("app", broker.ip().to_string(), broker.port());
@@ -43,12 +47,18 @@ impl App {
     }
 
     /// Publishes `twin` as an update; the answer to it, a refusal or not.
-    pub(super) async fn update(&mut self, twin: &Json) -> Result<Json> {
+    ///
+    /// # Errors
+    /// None comes.
+    pub async fn update(&mut self, twin: &Json) -> Result<Json> {
         self.ask("twin/update", &json!({ "twin": twin })).await
     }
 
     /// What is told as the delta now; empty where none is told.
-    pub(super) async fn delta(&mut self) -> Result<BTreeMap<String, String>> {
+    ///
+    /// # Errors
+    /// The agent refuses to say it, or says nothing.
+    pub async fn delta(&mut self) -> Result<BTreeMap<String, String>> {
         let result = self.update(&json!({})).await?;
         ensure!(result["code"].is_null(), "{result}");
         // Each accepted update repeats the delta, behind its result and before the answer to the next request.
@@ -60,7 +70,10 @@ impl App {
     }
 
     /// The next message on `topic`.
-    pub(super) async fn hear(&mut self, topic: &str) -> Result<Json> {
+    ///
+    /// # Errors
+    /// None comes.
+    pub async fn hear(&mut self, topic: &str) -> Result<Json> {
         self.until(|at, _| at == topic).await.with_context(|| topic.to_owned())
     }
 

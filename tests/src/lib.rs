@@ -1,6 +1,7 @@
 //! Whole processes and foreign peers, for the end-to-end tests, the bench and the endurance lines.
 
 pub mod api_peers;
+pub mod app;
 pub mod bench;
 pub mod crash;
 pub mod disk;

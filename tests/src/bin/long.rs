@@ -25,6 +25,19 @@ enum Line {
         #[arg(long, default_value_t = 100)]
         kills: usize,
     },
+    /// Random histories of one device: writers that race, kills, deletions; nothing acknowledged is lost or comes back (row
+    /// 13).
+    Histories {
+        /// How many; each has a random number, which names it where it breaks.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// Random number of the first one: with `--seeds 1` that one is lived through again.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+        /// Steps of each.
+        #[arg(long, default_value_t = 60)]
+        steps: usize,
+    },
     /// Kill -9 of a process that writes into the store: nothing committed is lost, also in the midst of a fold.
     StoreKills {
         /// How often it is killed.
@@ -117,8 +130,9 @@ enum Line {
 }
 
 /// Every line, in the order in which `all` runs them.
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "kills",
+    "histories",
     "store-kills",
     "restarts",
     "reconnects",
@@ -166,6 +180,9 @@ async fn main() -> Result<ExitCode> {
 async fn run(line: Line) -> Result<Json> {
     Ok(match line {
         Line::Kills { kills } => json!(e2e::crash::kills(kills).await?),
+        Line::Histories { seeds, first, steps } => {
+            json!(long::histories::run(long::histories::Size { first, seeds, steps }).await?)
+        }
         Line::StoreKills { kills } => {
             let writer = || Ok(std::process::Command::new(std::env::current_exe()?));
             json!(long::store_kills::run(kills, writer)?)

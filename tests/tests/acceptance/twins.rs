@@ -1,45 +1,22 @@
 //! Demand 13: what a twin says, whoever writes it and whatever breaks in between.
 
-mod app;
-mod history;
-mod witness;
-
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::app::{App, TOPIC};
 use e2e::gateway::{Gateway, plain_devices};
 use e2e::http;
+use e2e::long::histories::{self, Size};
 use e2e::wait::PATIENCE;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
 
-use app::{App, TOPIC};
-use history::History;
-
-/// Histories that are lived through; a failure names its own.
-const SEEDS: [u64; 4] = [13, 26, 39, 52];
-/// Steps of each.
-const STEPS: usize = 60;
-/// What all of them may take.
-const MOST: Duration = Duration::from_secs(20);
-
+/// A step that takes longer than [`PATIENCE`] breaks its history, and names it; `./test long histories` lives through more.
 #[tokio::test]
 async fn row_13_no_history_of_writers_kills_and_deletions_loses_or_revives_anything() -> Result<()>
 {
-    // Built before the time counts.
-    e2e::process::program("edge-agent")?;
-    let began = Instant::now();
-    for seed in SEEDS {
-        let mut history = History::begin(seed).await?;
-        for number in 0..STEPS {
-            let step = history.choose();
-            let lived = timeout(PATIENCE, history.live(step)).await.map_err(anyhow::Error::from);
-            lived.flatten().with_context(|| format!("seed {seed}, step {number}: {step:?}"))?;
-        }
-        history.end().await.with_context(|| format!("seed {seed}, the end"))?;
-    }
-    assert!(began.elapsed() < MOST, "{:?}", began.elapsed());
+    let seen = histories::run(Size { first: 13, seeds: 4, steps: 60 }).await?;
+    assert!(seen.broken.is_empty(), "{seen:#?}");
+    assert_eq!(seen.steps.values().sum::<u64>(), 4 * 60, "{seen:#?}");
     Ok(())
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use crate::crash;
+use crate::gateway::{Gateway, plain_devices};
+use crate::http;
+use crate::wait::{PATIENCE, eventually};
 use anyhow::{Context, Result, bail, ensure};
 use dmi::connect;
 use dmi::proto::{Twin, TwinProperty};
-use e2e::crash;
-use e2e::gateway::{Gateway, plain_devices};
-use e2e::http;
-use e2e::wait::{PATIENCE, eventually};
 use edge_agent::api::view::{DesiredAnswer, DeviceView};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -18,8 +18,8 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tonic::Code;
 
-use super::app::App;
 use super::witness::Witness;
+use crate::app::App;
 
 const DEVICE: &str = "/v1/devices/bench/d0";
 const PROPERTIES: u32 = 3;
