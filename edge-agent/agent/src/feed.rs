@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use device_model::{DataType, Device, DeviceId, DeviceState, Timestamp};
 use device_twin::{Change, ChangeKind, PropertyChange, Refused, Rejected, Twin};
@@ -117,6 +118,8 @@ pub(crate) struct Entry {
     pub(crate) events: u64,
     /// When it was done.
     pub(crate) at: Timestamp,
+    /// The same by a clock that nobody can set.
+    pub(crate) committed: Instant,
     /// The device that it concerns.
     pub(crate) device: Option<DeviceId>,
     pub(crate) origin: Origin,
@@ -263,6 +266,7 @@ impl Entry {
             first: 0,
             events: 0,
             at,
+            committed: Instant::now(),
             device,
             origin,
             refusal: None,

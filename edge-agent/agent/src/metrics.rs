@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use device_twin::Counters;
 use exposition::{Histogram, Page};
 
-use crate::clock::now;
 use crate::eventbus::{Owed, Refused};
 use crate::twins::StoreHealth;
 
@@ -132,7 +131,7 @@ impl Metrics {
         }
         page.gauge("bus_waiting", "messages that the external broker has not taken yet")
             .sample(&[], self.bus_waiting.load(Ordering::Relaxed));
-        let oldest = self.bus_owed.oldest().map(|oldest| now().since(oldest)).unwrap_or_default();
+        let oldest = self.bus_owed.oldest().map(|oldest| oldest.elapsed()).unwrap_or_default();
         let help = "for how long a value is committed that waits longest for whom it must be told";
         page.gauge("oldest_unreported_seconds", help)
             .sample(&[("to", "external_broker")], format_args!("{:.3}", oldest.as_secs_f64()));

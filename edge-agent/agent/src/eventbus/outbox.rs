@@ -6,6 +6,7 @@ mod told;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use device_model::{Device, DeviceId, DeviceState, Property, Timestamp};
 use device_twin::{Change, ChangeKind, Twin, TwinProperty};
@@ -134,11 +135,11 @@ impl<B: Broker> Outbox<B> {
                         for entry in entries {
                             cursor = entry.last();
                             if !entry.changes.is_empty() {
-                                owed.waits(entry.at);
+                                owed.waits(entry.committed);
                             }
                         }
                     }
-                    Err(Missed) => owed.waits(crate::clock::now()),
+                    Err(Missed) => owed.waits(Instant::now()),
                 }
             }
             std::future::pending().await
@@ -152,7 +153,7 @@ impl<B: Broker> Outbox<B> {
     /// Tells of one entry.
     async fn entry(&mut self, entry: &Entry) {
         if let Some(owed) = self.broker.owed().filter(|_| !entry.changes.is_empty()) {
-            owed.waits(entry.at);
+            owed.waits(entry.committed);
         }
         self.tell(entry).await;
         self.told();

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use device_model::Timestamp;
+use std::time::Instant;
 
 /// What a broker is still to be told, by age. Whoever publishes and whoever hears the broker's acknowledgements write
 /// it, whoever asks for the metrics reads it.
@@ -13,15 +12,15 @@ pub(crate) struct Owed(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// When the oldest was committed of what is not published, or was published over a connection that is gone.
-    since: Option<Timestamp>,
+    since: Option<Instant>,
     /// How many messages the broker must have taken, and when the oldest of what these tell was committed.
-    marks: VecDeque<(u64, Timestamp)>,
+    marks: VecDeque<(u64, Instant)>,
     taken: u64,
 }
 
 impl Owed {
     /// Something that was committed `at` is to be told.
-    pub(crate) fn waits(&self, at: Timestamp) {
+    pub(crate) fn waits(&self, at: Instant) {
         self.state().since.get_or_insert(at);
     }
 
@@ -58,7 +57,7 @@ impl Owed {
     }
 
     /// When the oldest was committed of what the broker has not taken.
-    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         oldest(&self.state())
     }
 
@@ -67,16 +66,21 @@ impl Owed {
     }
 }
 
-fn oldest(state: &State) -> Option<Timestamp> {
+fn oldest(state: &State) -> Option<Instant> {
     state.marks.front().map(|(_, at)| *at).into_iter().chain(state.since).min()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
+    /// Seconds after one moment.
+    fn at(seconds: u64) -> Instant {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        *START + Duration::from_secs(seconds)
     }
 
     #[test]
