@@ -79,6 +79,13 @@ struct Ring {
     next: u64,
 }
 
+impl Ring {
+    /// Number before the oldest.
+    fn before(&self) -> u64 {
+        self.messages.front().map_or(self.next, |first| first.id) - 1
+    }
+}
+
 impl Messages {
     /// An empty ring. Numbers start at the clock's, so that those of an earlier run are older than all of this one.
     pub(crate) fn new(now: Timestamp) -> Self {
@@ -114,6 +121,11 @@ impl Messages {
         *self.newest.borrow()
     }
 
+    /// Number before the oldest message that is kept.
+    pub(crate) fn before(&self) -> u64 {
+        self.ring().before()
+    }
+
     /// Wakes with each new number.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
@@ -125,7 +137,7 @@ impl Messages {
     /// It went already, or `id` is not of this run.
     pub(crate) fn after(&self, id: u64) -> Result<Option<Arc<Message>>, Missed> {
         let ring = self.ring();
-        let before = ring.messages.front().map_or(ring.next, |first| first.id) - 1;
+        let before = ring.before();
         if id < ring.start || id >= ring.next {
             return Err(Missed { count: None, resume: before });
         }
@@ -179,6 +191,7 @@ mod tests {
         let missed = messages.after(start + 2).unwrap_err();
         assert_eq!(missed, Missed { count: Some(8), resume: start + 10 });
         assert_eq!(messages.after(missed.resume).unwrap().unwrap().id, start + 11);
+        assert_eq!(messages.before(), missed.resume);
         for other in [0, start - 1, messages.newest() + 1] {
             let missed = messages.after(other).unwrap_err();
             assert_eq!(missed, Missed { count: None, resume: start + 10 }, "from another run");

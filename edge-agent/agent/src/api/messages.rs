@@ -51,7 +51,12 @@ pub(super) async fn stream(
     let resumed = headers.get("last-event-id").map(last_event_id).transpose()?;
     let subscriptions = context.subscriptions;
     let newest = subscriptions.messages().subscribe();
-    let cursor = resumed.or(since).unwrap_or_else(|| subscriptions.messages().newest());
+    let messages = subscriptions.messages();
+    let cursor = match (resumed, since) {
+        // Whoever asks for all that is kept misses nothing.
+        (None, Some(0)) => messages.before(),
+        (resumed, since) => resumed.or(since).unwrap_or_else(|| messages.newest()),
+    };
     let place = Place { subscriptions, newest, cursor };
     let events = stream::unfold(place, |mut place| async move {
         let event = place.next().await?;
