@@ -34,8 +34,18 @@ pub(crate) type Table = BTreeMap<TopicFilter, Entry>;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) subscription: Subscription,
+    /// One more with each that is added: a filter that was ended and added again is another subscription.
+    pub(crate) number: u64,
     /// Messages that came since the agent started.
     pub(crate) heard: Arc<AtomicU64>,
+}
+
+/// A subscription as the broker outside is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked {
+    pub(crate) filter: TopicFilter,
+    /// That of the entry.
+    pub(crate) number: u64,
 }
 
 /// What is wanted, and what came of it.
@@ -44,7 +54,7 @@ pub(crate) struct Subscriptions {
     table: watch::Sender<Table>,
     messages: Messages,
     /// How the broker outside answered, in the present connection.
-    answers: Mutex<HashMap<TopicFilter, SubscriptionState>>,
+    answers: Mutex<HashMap<TopicFilter, (u64, SubscriptionState)>>,
     mode: MqttMode,
     orders: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
@@ -56,6 +66,8 @@ pub(crate) struct Keeper {
     subscriptions: Arc<Subscriptions>,
     orders: mpsc::Receiver<Order>,
     twins: Twins,
+    /// Of the newest entry.
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -89,6 +101,13 @@ impl From<Unavailable> for Refused {
     }
 }
 
+impl Entry {
+    /// As the broker outside is told of it.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { filter: self.subscription.filter.clone(), number: self.number }
+    }
+}
+
 impl Subscriptions {
     /// Those that the store has, and the task to be run.
     pub(crate) fn new(
@@ -102,7 +121,7 @@ impl Subscriptions {
             match Subscription::read(object) {
                 Ok(subscription) => {
                     let filter = subscription.filter.clone();
-                    table.insert(filter, Entry { subscription, heard: Arc::default() });
+                    table.insert(filter, Entry { subscription, number: 0, heard: Arc::default() });
                 }
                 Err(error) => {
                     let filter = &*object.key.name;
@@ -122,7 +141,8 @@ impl Subscriptions {
             orders,
             metrics,
         });
-        let keeper = Keeper { subscriptions: subscriptions.clone(), orders: queue, twins };
+        let keeper =
+            Keeper { subscriptions: subscriptions.clone(), orders: queue, twins, number: 0 };
         (subscriptions, keeper)
     }
 
@@ -169,10 +189,15 @@ impl Subscriptions {
     /// How it stands at the broker inside and at the one outside; none where there is none.
     pub(crate) fn states(
         &self,
-        filter: &TopicFilter,
+        entry: &Entry,
     ) -> (Option<SubscriptionState>, Option<SubscriptionState>) {
+        let answered = || {
+            let answers = self.answers();
+            let (number, state) = answers.get(&entry.subscription.filter)?;
+            (*number == entry.number).then_some(*state)
+        };
         let inside = self.mode.has_embedded().then_some(SubscriptionState::Subscribed);
-        let answer = || self.answers().get(filter).copied().unwrap_or(SubscriptionState::Waiting);
+        let answer = || answered().unwrap_or(SubscriptionState::Waiting);
         (inside, self.mode.has_external().then(answer))
     }
 
@@ -182,11 +207,11 @@ impl Subscriptions {
     }
 
     /// The broker outside answered to a subscription; none: it is asked no longer.
-    pub(crate) fn answered(&self, filter: &TopicFilter, state: Option<SubscriptionState>) {
+    pub(crate) fn answered(&self, asked: &Asked, state: Option<SubscriptionState>) {
         let mut answers = self.answers();
         match state {
-            Some(state) => answers.insert(filter.clone(), state),
-            None => answers.remove(filter),
+            Some(state) => answers.insert(asked.filter.clone(), (asked.number, state)),
+            None => answers.remove(&asked.filter),
         };
     }
 
@@ -214,7 +239,7 @@ impl Subscriptions {
         self.orders.send(order).await.map_err(|_| Unavailable::Stopped)
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<TopicFilter, SubscriptionState>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<TopicFilter, (u64, SubscriptionState)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -242,7 +267,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn add(&self, filter: TopicFilter, writer: Writer) -> Result<Added, Refused> {
+    async fn add(&mut self, filter: TopicFilter, writer: Writer) -> Result<Added, Refused> {
         let (ended, wanted, count) = {
             let table = self.subscriptions.table.borrow();
             let ended = table.get(&filter).map(|entry| entry.subscription.removed);
@@ -258,7 +283,8 @@ impl Keeper {
         let subscription =
             Subscription { filter: filter.clone(), writer, set_at: now(), removed: false };
         self.twins.keep(subscription.object()).await?;
-        let entry = Entry { subscription, heard: Arc::default() };
+        self.number += 1;
+        let entry = Entry { subscription, number: self.number, heard: Arc::default() };
         self.subscriptions.table.send_modify(|table| {
             table.insert(filter, entry);
         });

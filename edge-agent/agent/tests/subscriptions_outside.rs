@@ -234,6 +234,26 @@ async fn a_subscription_to_which_no_answer_comes_holds_up_the_others_for_a_while
 }
 
 #[tokio::test]
+async fn a_subscription_that_was_never_asked_for_waits_whatever_its_filter_did_before() {
+    let broker = Outside::start().await;
+    let gate = Gate::to(broker.address).await;
+    let world = World::start(&[], outside(gate.address)).await;
+    gate.take_offence(b"offence/#");
+    world.subscription(Method::PUT, "offence/#").await;
+    until(&world, "offence/#", SubscriptionState::Refused).await;
+    gate.cut();
+    until_away(&world).await;
+    assert_eq!(world.subscription(Method::DELETE, "offence/#").await.0, 204);
+    let (status, added) = world.subscription(Method::PUT, "offence/#").await;
+    assert_eq!((status, &added["external"]), (201, &"waiting".into()));
+    let before = gate.tries();
+    // The end of the first of them was seen when the second begins.
+    eventually("the next tries", async || (gate.tries() >= before + 2).then_some(())).await;
+    let (_, one) = world.subscription(Method::GET, "offence/#").await;
+    assert_eq!(one["external"], "waiting");
+}
+
+#[tokio::test]
 async fn what_was_ended_counts_apart_from_what_is_wanted_while_the_broker_is_away() {
     let nowhere = Outside::nowhere().await;
     let world = World::start(&[], |config| {

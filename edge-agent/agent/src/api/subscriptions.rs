@@ -137,7 +137,7 @@ impl Context {
 
     fn subscription(&self, entry: &Entry) -> SubscriptionView {
         let one = &entry.subscription;
-        let (embedded, external) = self.subscriptions.states(&one.filter);
+        let (embedded, external) = self.subscriptions.states(entry);
         SubscriptionView {
             filter: one.filter.to_string(),
             writer: one.writer.to_string(),

@@ -3,6 +3,7 @@
 use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -131,6 +132,7 @@ pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
     offence: Arc<watch::Sender<Offence>>,
+    tries: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -141,11 +143,14 @@ impl Gate {
         let way = Arc::new(watch::Sender::new(Way::Open));
         let mut tasks = JoinSet::new();
         let ways = way.clone();
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = tries.clone();
         let offence = Arc::new(watch::Sender::new(Offence::None));
         let offences = offence.subscribe();
         tasks.spawn(async move {
             let mut streams = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 let Ok(far) = TcpStream::connect(target).await else { continue };
                 let (near_in, near_out) = near.into_split();
                 let (far_in, far_out) = far.into_split();
@@ -160,7 +165,12 @@ impl Gate {
                 });
             }
         });
-        Self { address, way, offence, _tasks: tasks }
+        Self { address, way, offence, tries, _tasks: tasks }
+    }
+
+    /// Connections that were made to it, whatever became of them.
+    pub(crate) fn tries(&self) -> usize {
+        self.tries.load(Ordering::Relaxed)
     }
 
     /// Ends each connection over which these octets come from the near side, as a broker does that takes offence at them.

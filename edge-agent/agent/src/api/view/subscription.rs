@@ -45,7 +45,7 @@ pub enum SubscriptionState {
     Subscribed,
     /// It is asked for as soon as there is a connection.
     Waiting,
-    /// The broker does not let this agent; it is asked again at the next connection.
+    /// The broker does not let this agent, or ended connections for it; it is asked again later.
     Refused,
 }
 

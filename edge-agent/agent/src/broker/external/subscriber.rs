@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use self::blame::Blame;
 use crate::api::view::SubscriptionState;
 use crate::metrics::Metrics;
-use crate::subscriptions::{Subscriptions, Table};
+use crate::subscriptions::{Asked, Entry, Subscriptions, Table};
 
 /// What the agent serves: KubeEdge's fixed list, without the ways to the cloud.
 pub(super) const FILTERS: [&str; 3] = [
@@ -51,9 +51,9 @@ struct Held<'a> {
     client: &'a AsyncClient,
     patience: Duration,
     /// What it was asked for, and answered.
-    asked: BTreeSet<TopicFilter>,
+    asked: BTreeSet<Asked>,
     /// What it was told to be over.
-    left: BTreeSet<TopicFilter>,
+    left: BTreeSet<Asked>,
 }
 
 /// Why nothing more is said in a connection.
@@ -90,10 +90,10 @@ impl Subscriber {
     pub(super) fn ended(&mut self) {
         self.subscriptions.lost();
         let now = Instant::now();
-        if let Some(filter) = self.asks.ended(now) {
+        if let Some(Asked { filter, .. }) = self.asks.ended(now) {
             self.refused(&filter, "ends the connection, or does not answer, when it is asked for");
         }
-        if let Some(filter) = self.ends.ended(now)
+        if let Some(Asked { filter, .. }) = self.ends.ended(now)
             && self.told_over.insert(filter.clone())
         {
             warn!(
@@ -102,9 +102,25 @@ impl Subscriber {
                  client's session there; it is told again later"
             );
         }
-        for filter in self.asks.resting() {
-            self.subscriptions.answered(filter, Some(SubscriptionState::Refused));
+        self.forget();
+        for asked in self.asks.resting(now) {
+            self.subscriptions.answered(asked, Some(SubscriptionState::Refused));
         }
+    }
+
+    /// What filters did that are not wanted any more, or not over any more, says nothing of those that are now.
+    fn forget(&mut self) {
+        let wanted = self.subscriptions.watch();
+        let table = wanted.borrow();
+        let is = |asked: &Asked, removed: bool| {
+            let of_it = |entry: &Entry| {
+                entry.number == asked.number && entry.subscription.removed == removed
+            };
+            table.get(&asked.filter).is_some_and(of_it)
+        };
+        self.asks.keep(|asked| is(asked, false));
+        self.ends.keep(|asked| is(asked, true));
+        self.told_over.retain(|filter| table.contains_key(filter));
     }
 
     /// Keeps the broker's subscriptions as they are wanted, for one connection. `own` is told how it answered to the
@@ -135,6 +151,7 @@ impl Subscriber {
         let (asked, left) = (BTreeSet::new(), BTreeSet::new());
         let mut held = Held { client, patience: self.patience, asked, left };
         loop {
+            self.forget();
             let (missing, over) = held.difference(&mut wanted);
             // One time for both: whoever has rested meanwhile is not passed over.
             let now = Instant::now();
@@ -143,7 +160,7 @@ impl Subscriber {
                 self.ask(&mut held, &filters).await?;
             }
             for filters in self.ends.packets(&over, now) {
-                self.leave(&mut held, filters).await?;
+                self.leave(&mut held, &filters).await?;
             }
             let rested = [self.asks.next(&missing, now), self.ends.next(&over, now)];
             let rested = rested.into_iter().flatten().min();
@@ -160,40 +177,41 @@ impl Subscriber {
         }
     }
 
-    async fn ask(&mut self, held: &mut Held<'_>, filters: &[TopicFilter]) -> Result<(), Ended> {
-        self.asks.ask(filters);
-        let answer = held.ask(filters, self.quality).await?;
+    async fn ask(&mut self, held: &mut Held<'_>, all: &[Asked]) -> Result<(), Ended> {
+        self.asks.ask(all);
+        let answer = held.ask(all, self.quality).await?;
         self.asks.answered();
-        for (filter, code) in filters.iter().zip(&answer.return_codes) {
-            self.ends.forget(filter);
-            self.told_over.remove(filter);
-            self.answered(filter, *code);
+        for (asked, code) in all.iter().zip(&answer.return_codes) {
+            self.told_over.remove(&asked.filter);
+            self.answered(asked, *code);
         }
         Ok(())
     }
 
-    async fn leave(&mut self, held: &mut Held<'_>, filters: Vec<TopicFilter>) -> Result<(), Ended> {
-        self.ends.ask(&filters);
-        held.leave(&filters).await?;
+    async fn leave(&mut self, held: &mut Held<'_>, all: &[Asked]) -> Result<(), Ended> {
+        self.ends.ask(all);
+        held.leave(all).await?;
         self.ends.answered();
-        for filter in &filters {
+        for Asked { filter, .. } in all {
             self.told.remove(filter);
             self.told_over.remove(filter);
-            self.asks.forget(filter);
-            self.subscriptions.answered(filter, None);
         }
-        self.subscriptions.told(filters).await;
+        for asked in all {
+            self.subscriptions.answered(asked, None);
+        }
+        self.subscriptions.told(all.iter().map(|asked| asked.filter.clone()).collect()).await;
         Ok(())
     }
 
-    fn answered(&mut self, filter: &TopicFilter, code: SubscribeReasonCode) {
+    fn answered(&mut self, asked: &Asked, code: SubscribeReasonCode) {
+        let filter = &asked.filter;
         if code != SubscribeReasonCode::Failure {
             if self.told.remove(filter) {
                 info!(%filter, "the external broker takes this subscription again");
             }
-            return self.subscriptions.answered(filter, Some(SubscriptionState::Subscribed));
+            return self.subscriptions.answered(asked, Some(SubscriptionState::Subscribed));
         }
-        self.subscriptions.answered(filter, Some(SubscriptionState::Refused));
+        self.subscriptions.answered(asked, Some(SubscriptionState::Refused));
         self.refused(filter, "refuses this subscription");
     }
 
@@ -209,43 +227,40 @@ impl Subscriber {
 
 impl Held<'_> {
     /// What is to be asked for, and what is to be told over.
-    fn difference(
-        &mut self,
-        wanted: &mut watch::Receiver<Table>,
-    ) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
+    fn difference(&mut self, wanted: &mut watch::Receiver<Table>) -> (Vec<Asked>, Vec<Asked>) {
         let table = wanted.borrow_and_update();
         let (mut missing, mut over) = (Vec::new(), Vec::new());
-        for (filter, entry) in table.iter() {
+        let known = |asked: &Asked| {
+            table.get(&asked.filter).is_some_and(|entry| entry.number == asked.number)
+        };
+        self.asked.retain(known);
+        self.left.retain(known);
+        for entry in table.values() {
+            let asked = entry.asked();
             match entry.subscription.removed {
-                true if !self.left.contains(filter) => over.push(filter.clone()),
-                false if !self.asked.contains(filter) => missing.push(filter.clone()),
+                true if !self.left.contains(&asked) => over.push(asked),
+                false if !self.asked.contains(&asked) => missing.push(asked),
                 _ => {}
             }
         }
         (missing, over)
     }
 
-    async fn ask(&mut self, filters: &[TopicFilter], quality: QoS) -> Result<SubAck, Ended> {
-        let inputs = filters.iter().map(|one| SubscribeFilterInput::new(one.as_str(), quality));
+    async fn ask(&mut self, all: &[Asked], quality: QoS) -> Result<SubAck, Ended> {
+        let inputs = all.iter().map(|one| SubscribeFilterInput::new(one.filter.as_str(), quality));
         let answer = subscribe(self.client, inputs, self.patience).await?;
-        for filter in filters {
-            self.left.remove(filter);
-            self.asked.insert(filter.clone());
-        }
+        self.asked.extend(all.iter().cloned());
         Ok(answer)
     }
 
-    async fn leave(&mut self, filters: &[TopicFilter]) -> Result<(), Ended> {
-        let names = filters.iter().map(|filter| filter.as_str().to_owned());
+    async fn leave(&mut self, all: &[Asked]) -> Result<(), Ended> {
+        let names = all.iter().map(|one| one.filter.as_str().to_owned());
         let notice = self.client.unsubscribe_many_tracked(names).await.map_err(|_| Ended::Gone)?;
         match timeout(self.patience, notice.wait_async()).await {
             Ok(answer) => answer.map_err(|_| Ended::Gone)?,
             Err(_) => return Err(Ended::Silent("an UNSUBSCRIBE")),
         };
-        for filter in filters {
-            self.asked.remove(filter);
-            self.left.insert(filter.clone());
-        }
+        self.left.extend(all.iter().cloned());
         Ok(())
     }
 }
