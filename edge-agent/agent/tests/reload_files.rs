@@ -11,17 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edge_agent::config::{ApiTls, MqttMode, ServerTls, Span};
-use http_body_util::Full;
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use world::bus::Bus;
 use world::papers::Papers;
 use world::program::{BUS, Program, folder, signal};
 use world::{World, eventually, within};
@@ -86,6 +88,66 @@ async fn another_token_opens_the_api_and_the_former_one_does_not() {
     let reloaded = world.reload(|config| config.api.token_file = Some(other));
     assert_eq!((reloaded.applied, reloaded.at_next_start.len()), (vec!["api.tokenFile".into()], 0));
     assert_eq!((status(address, FIRST).await, status(address, SECOND).await), (200, 401));
+}
+
+/// A stream of events over TCP with this token, that stands.
+async fn watching(
+    address: SocketAddr,
+    token: &str,
+    path: &str,
+    tasks: &mut JoinSet<()>,
+) -> Incoming {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let request = Request::builder().uri(path).header("host", "agent");
+    let request = request.header("authorization", format!("Bearer {token}"));
+    let request = request.body(Full::new(Bytes::new())).unwrap();
+    tasks.spawn(async move {
+        // A stream that the agent ends is fine here.
+        let _ = connection.await;
+    });
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // It lasts as long as the connection does.
+    tasks.spawn(async move {
+        let _sender = sender;
+        std::future::pending().await
+    });
+    answer.into_body()
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    let mut file = PathBuf::new();
+    let mut world = World::start(&[], |config| {
+        file = config.store.dir.with_file_name("tokens");
+        tokens(&file, &format!("{FIRST}\n{SECOND}\n"));
+        config.api.listen = Some("127.0.0.1:0".parse().unwrap());
+        config.api.token_file = Some(file.clone());
+    })
+    .await;
+    world.subscription(Method::PUT, "a").await;
+    let address = world.addresses.api_tcp.unwrap();
+    let mut tasks = JoinSet::new();
+    let mut ends = Vec::new();
+    for path in ["/v1/events", "/v1/messages"] {
+        ends.push(watching(address, FIRST, path, &mut tasks).await);
+    }
+    let mut stays = watching(address, SECOND, "/v1/messages?since=0", &mut tasks).await;
+    tokens(&file, SECOND);
+    assert_eq!(world.reload(|_| {}).applied, ["api.tokenFile"]);
+    for mut body in ends {
+        let rest = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+        within("the end of the stream", rest).await;
+    }
+    let app = Bus::join(world.mqtt(), "app").await;
+    app.publish("a", "heard").await;
+    let mut said = String::new();
+    while !said.contains("heard") {
+        let frame = within("a message", stays.frame()).await.unwrap().unwrap();
+        said.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
 }
 
 /// Whether the API shows a certificate that `papers` vouch for.

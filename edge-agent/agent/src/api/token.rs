@@ -6,11 +6,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tracing::info;
@@ -20,6 +22,8 @@ use super::view::ErrorView;
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
+/// What a stream of events is called.
+const EVENTS: &str = "text/event-stream";
 
 /// The tokens of the file, each of which opens the API.
 #[derive(Clone, PartialEq)]
@@ -107,7 +111,7 @@ impl Tokens {
     }
 }
 
-/// Lets those pass who bear a token.
+/// Lets those pass who bear a token. A stream of events ends when its token is one no longer.
 pub(super) async fn demand(
     State(tokens): State<watch::Receiver<Tokens>>,
     request: Request,
@@ -115,7 +119,13 @@ pub(super) async fn demand(
 ) -> Response {
     let admitted = tokens.borrow().admit(request.headers());
     if admitted {
-        return next.run(request).await;
+        let headers = request.headers().clone();
+        let answer = next.run(request).await;
+        let kind = answer.headers().get(CONTENT_TYPE);
+        return match kind.is_some_and(|kind| kind == EVENTS) {
+            true => answer.map(|body| until_revoked(body, tokens, headers)),
+            false => answer,
+        };
     }
     let message = match request.headers().contains_key(AUTHORIZATION) {
         true => "that is no token of this agent",
@@ -126,6 +136,16 @@ pub(super) async fn demand(
     let challenge = HeaderValue::from_static("Bearer realm=\"edgetwin\"");
     answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     answer
+}
+
+fn until_revoked(body: Body, mut tokens: watch::Receiver<Tokens>, headers: HeaderMap) -> Body {
+    let revoked = async move {
+        if tokens.wait_for(|tokens| !tokens.admit(&headers)).await.is_err() {
+            // Nobody changes them any more: the agent ends, and says itself when.
+            std::future::pending::<()>().await;
+        }
+    };
+    Body::from_stream(body.into_data_stream().take_until(Box::pin(revoked)))
 }
 
 #[cfg(test)]
