@@ -1,5 +1,6 @@
 //! One refusal, said in the language of each border; and what peers say, as it is shown.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use device_model::Problem;
@@ -18,6 +19,11 @@ pub(crate) fn in_short(text: &str) -> Option<Arc<str>> {
         None => line,
     };
     (!short.is_empty()).then(|| short.into())
+}
+
+/// What an app on the event bus is told of a device that is not here.
+pub(crate) fn unknown_device(id: impl Display) -> String {
+    format!("device {id} is not known here; see `edgetwin get` for what is")
 }
 
 /// The number that HTTP and the event bus have for it.

@@ -37,8 +37,7 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(600);
     path = "/v1/devices/{namespace}/{name}/desired",
     operation_id = "desire",
     params(
-        ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
-        ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
+        Named,
         ("wait" = Option<String>, Query, description = "Wait so long for the device to take the values, at most 10 minutes",
             pattern = "^[0-9]{1,9}(ms|s|m|h)$", example = "500ms"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context: the number of this change in the logs of the agent and of the mapper; one that is none is passed over",

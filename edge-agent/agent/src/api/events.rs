@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::Sse;
-use axum::response::sse::{Event as SseEvent, KeepAlive};
+use axum::response::sse::Event as SseEvent;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tracing::debug;
 
 use super::request::Parameters;
+use super::stream::{answer, resumed};
 use super::view::{ErrorView, Event};
 use super::{Context, convert};
 use crate::clock::now;
@@ -21,8 +21,6 @@ use crate::twins::Unavailable;
 
 /// Feed entries taken at a time.
 const CHUNK: usize = 64;
-/// A silent stream says so this often, so that a dead peer is noticed.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A client's place in the feed.
 struct Place {
@@ -57,7 +55,7 @@ pub(super) async fn stream(
     let since = parameters.get("since", number, "write the id of an event, a whole number")?;
     let truth = |text: &str| text.parse::<bool>().ok();
     let snapshot = parameters.get("snapshot", truth, "write snapshot=true or snapshot=false")?;
-    let resumed = headers.get("last-event-id").map(last_event_id).transpose()?;
+    let resumed = resumed(&headers)?;
     let newest = context.twins.feed().subscribe();
     // Who reconnects asks with the query that it began with, and says in the header how far it came.
     let cursor = resumed.or(since).unwrap_or_else(|| context.twins.feed().newest());
@@ -73,19 +71,9 @@ pub(super) async fn stream(
     let events = events.map(|event| {
         let sse = SseEvent::default().id(event.id.to_string());
         // An event is made of texts and numbers, which JSON can always say.
-        Ok(sse.json_data(&event).unwrap_or_default())
+        sse.json_data(&event).unwrap_or_default()
     });
-    let events = events.take_until(stop.cancelled_owned());
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
-}
-
-pub(super) fn last_event_id(header: &HeaderValue) -> Result<u64, ErrorView> {
-    let text = String::from_utf8_lossy(header.as_bytes());
-    text.parse().map_err(|_| {
-        let (field, remedy) =
-            ("Last-Event-ID", "send the id of an event of this stream, a whole number");
-        ErrorView::new(400, field, format!("{field}: {text} cannot be read"), remedy)
-    })
+    Ok(answer(events, stop))
 }
 
 impl Place {

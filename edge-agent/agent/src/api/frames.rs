@@ -2,24 +2,25 @@
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::future::ready;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Sse;
-use axum::response::sse::{Event as SseEvent, KeepAlive};
+use axum::response::sse::Event as SseEvent;
 use device_model::DeviceId;
 use dmi::frames::{Direction, Frame, watch};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::{Code, Status};
+use tracing::debug;
 
 use super::request::{Named, Parameters};
+use super::stream::answer;
 use super::view::{ErrorView, FrameDirection, FrameView};
 use super::{Context, unknown};
 
 /// How long a mapper may take to begin.
 const BEGINNING: Duration = Duration::from_secs(5);
-/// A silent stream says so this often, so that a dead peer is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What goes over the wire of a device, as server-sent events
 ///
@@ -29,10 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     get,
     path = "/v1/devices/{namespace}/{name}/frames",
     operation_id = "frames",
-    params(
-        ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
-        ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
-    ),
+    params(Named),
     responses(
         (status = 200, description = "Frames, until the device leaves its wire", body = String, content_type = "text/event-stream"),
         (status = 404, description = "There is no device of that name", body = ErrorView),
@@ -58,11 +56,13 @@ pub(super) async fn frames(
     let frames = watch(&socket, &id, BEGINNING).await;
     let frames = frames.map_err(|status| refusal(&id, &mapper, &status))?;
     // A frame is made of texts and numbers, which JSON can always say.
-    let event = |frame| Ok(SseEvent::default().json_data(view(&frame)).unwrap_or_default());
-    let frames = frames.take_while(|frame| std::future::ready(frame.is_ok()));
-    let frames = frames.filter_map(|frame| std::future::ready(frame.ok())).map(event);
-    let frames = frames.take_until(context.stop.clone().cancelled_owned());
-    Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let event = |frame| SseEvent::default().json_data(view(&frame)).unwrap_or_default();
+    let ended = move |status: &Status| {
+        debug!(device = %id, %mapper, code = ?status.code(), reason = status.message(), "no more frames");
+    };
+    let frames =
+        frames.inspect_err(ended).map(Result::ok).take_while(|frame| ready(frame.is_some()));
+    Ok(answer(frames.filter_map(ready).map(event), context.stop))
 }
 
 /// What a mapper's word means to whoever asked.

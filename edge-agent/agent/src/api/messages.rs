@@ -6,15 +6,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
-use axum::response::sse::{Event as SseEvent, KeepAlive};
+use axum::response::sse::Event as SseEvent;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
 use super::Context;
-use super::events::{KEEP_ALIVE, last_event_id};
 use super::request::Parameters;
+use super::stream::{answer, resumed};
 use super::view::{ErrorView, MessageEvent, MessageView, MissedView};
 use crate::messages::{Message, Missed};
 use crate::subscriptions::Subscriptions;
@@ -48,7 +48,7 @@ pub(super) async fn stream(
     let parameters = parameters.only(&["since"])?;
     let number = |text: &str| text.parse::<u64>().ok();
     let since = parameters.get("since", number, "write the id of a message, a whole number")?;
-    let resumed = headers.get("last-event-id").map(last_event_id).transpose()?;
+    let resumed = resumed(&headers)?;
     let subscriptions = context.subscriptions;
     let newest = subscriptions.messages().subscribe();
     let messages = subscriptions.messages();
@@ -68,10 +68,9 @@ pub(super) async fn stream(
             | MessageEvent::Missed(MissedView { id, .. }) => *id,
         };
         // It is made of texts and numbers, which JSON can always say.
-        Ok(SseEvent::default().id(id.to_string()).json_data(&event).unwrap_or_default())
+        SseEvent::default().id(id.to_string()).json_data(&event).unwrap_or_default()
     });
-    let events = events.take_until(context.stop.cancelled_owned());
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(answer(events, context.stop))
 }
 
 impl Place {

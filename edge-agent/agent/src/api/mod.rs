@@ -16,6 +16,7 @@ mod request;
 mod schema;
 pub mod sse;
 mod status;
+mod stream;
 mod subscriptions;
 mod token;
 pub mod view;
@@ -196,10 +197,7 @@ async fn devices(
     get,
     path = "/v1/devices/{namespace}/{name}",
     operation_id = "device",
-    params(
-        ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
-        ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
-    ),
+    params(Named),
     responses(
         (status = 200, description = "The device", body = DeviceView),
         (status = 404, description = "There is none of that name", body = ErrorView),

@@ -20,8 +20,7 @@ const MOST: usize = 10_000;
     path = "/v1/devices/{namespace}/{name}/history",
     operation_id = "history",
     params(
-        ("namespace" = String, Path, description = "Kubernetes namespace", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "demo"),
-        ("name" = String, Path, description = "Name within it", pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", example = "pump"),
+        Named,
         ("property" = Option<String>, Query, description = "This property alone", example = "speed"),
         ("limit" = Option<u32>, Query, description = "So many changes of each property, the newest", minimum = 1, maximum = 10000),
     ),

@@ -8,6 +8,10 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use device_model::DeviceId;
 use serde::de::DeserializeOwned;
+use serde_json::json;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
 
 use super::view::ErrorView;
 
@@ -29,6 +33,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
             .await
             .map_err(|rejection| wrong(rejection.body_text()))?;
         DeviceId::new(&namespace, &name).map(Self).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+impl IntoParams for Named {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let part = |name, description, example| {
+            let text = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .pattern(Some("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"));
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .description(Some(description))
+                .schema(Some(text))
+                .example(Some(json!(example)))
+                .build()
+        };
+        vec![
+            part("namespace", "Kubernetes namespace", "demo"),
+            part("name", "Name within it", "pump"),
+        ]
     }
 }
 

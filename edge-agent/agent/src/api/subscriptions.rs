@@ -8,6 +8,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use device_twin::Writer;
 use device_twin::store::{MOST_SUBSCRIPTIONS, TopicFilter};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 
 use super::Context;
 use super::request::Parameters;
@@ -34,6 +37,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Filter {
     }
 }
 
+impl IntoParams for Filter {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let filter = ParameterBuilder::new()
+            .name("filter")
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some("A filter of topics; / is written as %2F, and # as %23"))
+            .schema(Some(schema::TopicFilter::schema()));
+        vec![filter.build()]
+    }
+}
+
 /// All subscriptions to topics of applications
 #[utoipa::path(
     get,
@@ -56,7 +71,7 @@ pub(super) async fn list(
     get,
     path = "/v1/subscriptions/{filter}",
     operation_id = "subscription",
-    params(("filter" = inline(schema::TopicFilter), Path, description = "A filter of topics; / is written as %2F, and # as %23")),
+    params(Filter),
     responses(
         (status = 200, description = "How it stands", body = SubscriptionView),
         (status = 404, description = "There is none of that filter", body = ErrorView),
@@ -79,7 +94,7 @@ pub(super) async fn one(
     put,
     path = "/v1/subscriptions/{filter}",
     operation_id = "subscribe",
-    params(("filter" = inline(schema::TopicFilter), Path, description = "A filter of topics; / is written as %2F, and # as %23")),
+    params(Filter),
     responses(
         (status = 200, description = "It was there before", body = SubscriptionView),
         (status = 201, description = "It is there now", body = SubscriptionView),
@@ -108,7 +123,7 @@ pub(super) async fn add(
     delete,
     path = "/v1/subscriptions/{filter}",
     operation_id = "unsubscribe",
-    params(("filter" = inline(schema::TopicFilter), Path, description = "A filter of topics; / is written as %2F, and # as %23")),
+    params(Filter),
     responses(
         (status = 204, description = "It is gone"),
         (status = 403, description = "The agent is read only; or a browser asks", body = ErrorView),

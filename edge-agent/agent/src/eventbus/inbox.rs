@@ -19,6 +19,7 @@ use crate::clock::now;
 use crate::feed::{Entry, Origin, Touched};
 use crate::messages::Heard;
 use crate::metrics::Metrics;
+use crate::refuse::unknown_device;
 use crate::subscriptions::Subscriptions;
 use crate::twins::{Twins, Unavailable};
 
@@ -139,7 +140,7 @@ impl Receiver {
             }
         };
         let Some(twin) = self.twins.twin(&id).await? else {
-            let reason = unknown(&id);
+            let reason = unknown_device(&id);
             self.refuse(from, Reason::UnknownDevice, &reason);
             let origin = Origin::Update { event_id, touched: Vec::new(), trace: None };
             return self.twins.tell(Entry::new(Some(id), origin, now()).refused(404, reason)).await;
@@ -165,7 +166,7 @@ impl Receiver {
         match payload::get(bytes) {
             Ok(event_id) => {
                 if self.twins.twin(&id).await?.is_none() {
-                    self.refuse(from, Reason::UnknownDevice, &unknown(&id));
+                    self.refuse(from, Reason::UnknownDevice, &unknown_device(&id));
                 }
                 self.twins.tell(Entry::new(Some(id), Origin::Get { event_id }, now())).await
             }
@@ -233,10 +234,6 @@ impl Receiver {
     fn refuse(&self, from: &From<'_>, reason: Reason, why: &str) {
         self.metrics.bus_refused.note(from.kind, reason, from.client, from.topic, why);
     }
-}
-
-fn unknown(id: &DeviceId) -> String {
-    format!("device {id} is not known here; see `edgetwin get` for what is")
 }
 
 /// What the message says of the properties that there are; the rules judge it, and refuse the others.

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::{Answers, Asked, Core, Reply, Request, StoreHealth, Unavailable};
 use crate::clock::{clocks, now};
 use crate::feed::{Entry, Feed, Member, Origin};
+use crate::refuse::unknown_device;
 
 /// Commands that go into one transaction at most: enough to share a commit, few enough to answer soon.
 const BATCH: usize = 512;
@@ -241,10 +242,7 @@ fn with_twins(mut entry: Entry, core: &Core) -> Entry {
                 Some(twin) => entry.twins = vec![twin.clone()],
                 None => {
                     let name = entry.device.as_ref().map(ToString::to_string).unwrap_or_default();
-                    return entry.refused(
-                        404,
-                        format!("device {name} is not known here; see `edgetwin get` for what is"),
-                    );
+                    return entry.refused(404, unknown_device(name));
                 }
             }
         }
