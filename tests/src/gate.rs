@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, sink};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 /// What is wrong with the way to the server, until [`Gate::mend`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,6 +309,8 @@ async fn one_way(
     width: watch::Receiver<Option<u32>>,
 ) -> std::io::Result<()> {
     let mut piece = vec![0; PIECE.0];
+    // Until then a narrow way is taken by what went through it.
+    let mut taken = Instant::now();
     loop {
         let wide = width.borrow().is_none();
         let count = from.read(&mut piece[..if wide { PIECE.0 } else { PIECE.1 }]).await?;
@@ -319,7 +321,8 @@ async fn one_way(
         let width = *width.borrow();
         if let Some(width) = width {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
-            sleep(Duration::from_secs(1) * count / width.max(1)).await;
+            taken = taken.max(Instant::now()) + Duration::from_secs(1) * count / width.max(1);
+            sleep_until(taken).await;
         }
     }
 }

@@ -13,17 +13,17 @@
 
 mod machine;
 mod page;
+mod programs;
 mod running;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
-use edge_agent::config::{LogFormat, MqttMode, Span};
+use edge_agent::config::{MqttMode, Span};
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, MetricsPlace, Pace};
@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 
 use crate::gateway::free_port;
 use crate::http;
-use crate::process::{Process, program};
+use crate::process::Process;
 pub use crate::wait::PATIENCE;
 use crate::wait::eventually;
 pub use machine::{MODEL, Machine, tcp_wire};
@@ -187,12 +187,7 @@ impl World {
             // A program cannot tell which port it took.
             config.mqtt.listen = free_port()?;
             self.mqtt = Some(config.mqtt.listen);
-            config.log.format = LogFormat::Json;
-            config.log.level = "info,edge_agent=debug".into();
-            let file = dir.join("agent.yaml");
-            std::fs::write(&file, serde_json::to_string(&config)?)?;
-            let mut agent = Command::new(program("edge-agent")?);
-            agent.arg("--config").arg(file);
+            let mut agent = programs::agent(dir, config)?;
             self.agent = Some(Running::program(&mut agent, &dir.join("agent.log"))?);
             return Ok(());
         }
@@ -211,22 +206,7 @@ impl World {
         let dir = self.folder.path();
         let socket = dir.join(format!("{name}.sock"));
         if self.programs {
-            let file = dir.join("mapper.yaml");
-            let text = format!(
-                "grpc_server: {{socket_path: {}}}\n\
-                 common: {{name: {name}, protocol: modbus, edgecore_sock: {}}}\n\
-                 edgetwin: {{reconnectMin: {:?}, reconnectMax: {:?}, restMin: {:?}, restMax: {:?}, metricsListen: {}}}\n",
-                socket.display(),
-                self.dmi().display(),
-                RECONNECT.min,
-                RECONNECT.max,
-                REST.min,
-                REST.max,
-                self.counters().display(),
-            );
-            std::fs::write(&file, text)?;
-            let mut mapper = Command::new(program("mapper-modbus")?);
-            mapper.arg("--config-file").arg(file).args(["--log-format", "json"]);
+            let mut mapper = programs::mapper(dir, name, [&socket, &self.dmi(), &self.counters()])?;
             mapper.env("RUST_LOG", self.mapper_log);
             self.mapper = Some(Running::program(&mut mapper, &dir.join("mapper.log"))?);
             return Ok(());

@@ -40,6 +40,7 @@ impl Slow {
     }
 }
 
+/// The time that passes here is the fault itself: nothing is waited for.
 async fn turns(path: PathBuf, stop: CancellationToken) -> Result<u64> {
     let mut rests = 0;
     while !stop.is_cancelled() {
@@ -49,7 +50,7 @@ async fn turns(path: PathBuf, stop: CancellationToken) -> Result<u64> {
         sleep(TURNS.0).await;
         let at = path.clone();
         spawn_blocking(move || thaw(&at)).await??;
-        sleep(TURNS.1).await;
+        stop.run_until_cancelled(sleep(TURNS.1)).await;
     }
     Ok(rests)
 }
