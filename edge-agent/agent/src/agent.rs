@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use device_twin::store::{Object, Subscription};
+use device_twin::store::{Object, Run, Subscription};
 use device_twin::{Limits, MemoryStore, Settings, SqliteStore, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -134,13 +134,13 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self { config, addresses, opened, dmi, api, api_tcp, broker, external, live, .. } =
             self;
-        let Opened { core, registrations, subscriptions, aside } = opened;
+        let Opened { core, run, registrations, subscriptions, aside } = opened;
         let epoch = core.epoch();
         let known = core.parked().cloned().collect();
         let health = Arc::new(Health::default());
         tell_clock(now(), &health);
         let ticking = health.clone();
-        let (twins, mut owner) = Twins::start(core, config.devices.queue, health.clone())
+        let (twins, mut owner) = Twins::start(core, run, config.devices.queue, health.clone())
             .map_err(|source| Error::Part { part: TWINS, reason: source.to_string() })?;
         if let Some(aside) = aside {
             twins.store_health().set_aside(aside);
@@ -336,6 +336,7 @@ async fn tick(twins: Twins, health: Arc<Health>, stop: CancellationToken) -> Res
 /// The twins, as they were found.
 struct Opened {
     core: Core,
+    run: Run,
     registrations: Vec<Object>,
     subscriptions: Vec<Object>,
     /// Where the store is that was damaged, if it was.
@@ -348,7 +349,8 @@ fn open_core(config: &config::Store, settings: &Settings) -> Result<Opened, Erro
         let mut core = Core::open(open_store(config)?, settings.clone(), clocks())?;
         let registrations = core.store().objects(registration::KIND)?;
         let subscriptions = core.store().objects(Subscription::KIND)?;
-        Ok(Opened { core, registrations, subscriptions, aside })
+        let run = Run::next(core.store(), now())?;
+        Ok(Opened { core, run, registrations, subscriptions, aside })
     };
     let (place, reason) = match open(None) {
         Err(Error::Store(StoreError::Damaged { place, reason })) => (place, reason),
@@ -445,7 +447,7 @@ mod tests {
     /// Runs an agent of one part, and of another that ends when it is told to; what came of it.
     async fn run(part: impl Future<Output = Result<(), String>> + Send + 'static) -> String {
         let core = Core::open(Box::new(MemoryStore::new()), Settings::default(), now()).unwrap();
-        let (_twins, owner) = Twins::start(core, 4, Arc::default()).unwrap();
+        let (_twins, owner) = Twins::start(core, Run::first(now()), 4, Arc::default()).unwrap();
         let stop = CancellationToken::new();
         let mut parts = Parts::new(stop.child_token());
         let (told, orderly) = tokio::sync::oneshot::channel();

@@ -206,10 +206,8 @@ struct Ring {
 }
 
 impl Feed {
-    /// An empty ring. Numbers start at the clock's, so that those of an earlier run are older than all of this one.
-    pub(crate) fn new(now: Timestamp) -> Self {
-        // 2^20 events a second, on average over the life of a run, would be needed to catch up with the clock.
-        let start = u64::try_from(now.as_millis() / 1000).unwrap_or(0) << 20;
+    /// An empty ring. Its numbers are those behind `start`.
+    pub(crate) fn new(start: u64) -> Self {
         let ring = Ring { entries: VecDeque::new(), weight: 0, next: start + 1 };
         Self { ring: Mutex::new(ring), newest: watch::Sender::new(start) }
     }
@@ -305,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_reader_gets_each_entry_once_and_in_order() {
-        let feed = Feed::new(Timestamp::from_millis(1000));
+        let feed = Feed::new(1000);
         let start = feed.newest();
         feed.push((0..10).map(|_| entry()));
         let read = feed.after(start, 4).unwrap();
@@ -318,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_slow_reader_is_told_that_it_missed_something() {
-        let feed = Feed::new(Timestamp::from_millis(1000));
+        let feed = Feed::new(1000);
         let start = feed.newest();
         feed.push((0..RING + 10).map(|_| entry()));
         assert_eq!(feed.after(start, 1).unwrap_err(), Missed);

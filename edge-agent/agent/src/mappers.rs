@@ -97,6 +97,8 @@ struct Registered {
     number: u64,
     dirty: Arc<Dirty>,
     stop: CancellationToken,
+    /// It is gone, and the store is being told so.
+    ending: bool,
 }
 
 /// Asks for the task of a new registration.
@@ -265,6 +267,14 @@ impl Mappers {
         self.registry().leases.owner(device).cloned()
     }
 
+    /// The mapper that has `device` and is not found gone: who is told that its state is unknown is told no mapper.
+    pub(crate) fn live_owner(&self, device: &DeviceId) -> Option<MapperName> {
+        let registry = self.registry();
+        let owner = registry.leases.owner(device)?;
+        let ending = registry.mappers.get(owner).is_some_and(|mapper| mapper.ending);
+        (!ending).then(|| owner.clone())
+    }
+
     /// The mapper that has `device`, and its socket.
     pub(crate) fn socket(&self, device: &DeviceId) -> Option<(MapperName, PathBuf)> {
         let registry = self.registry();
@@ -340,14 +350,10 @@ impl Mappers {
     /// # Errors
     /// That is not told: it is registered still, and is to be ended again.
     async fn end(&self, name: &MapperName, number: u64, why: &str) -> Result<(), Unavailable> {
-        let present = |registry: &Registry| {
-            registry.mappers.get(name).is_some_and(|mapper| mapper.number == number)
-        };
         let lost = {
-            let registry = self.registry();
-            if !present(&registry) {
-                return Ok(());
-            }
+            let mut registry = self.registry();
+            let Some(mapper) = registry.present(name, number) else { return Ok(()) };
+            mapper.ending = true;
             registry.leases.devices(name)
         };
         // Before anybody else has them: what the next one says of their state must stay.
@@ -356,12 +362,9 @@ impl Mappers {
         self.twins.apply(vec![lose], Origin::Unasked).await?;
         let lost = {
             let mut registry = self.registry();
-            if !present(&registry) {
-                return Ok(());
-            }
-            if let Some(mapper) = registry.mappers.remove(name) {
-                mapper.stop.cancel();
-            }
+            let Some(mapper) = registry.present(name, number) else { return Ok(()) };
+            mapper.stop.cancel();
+            registry.mappers.remove(name);
             registry.leases.end(name)
         };
         match self.forget(name).await {
@@ -403,6 +406,11 @@ impl Mappers {
 }
 
 impl Registry {
+    /// The registration of that name, unless it has registered again since it had `number`.
+    fn present(&mut self, name: &MapperName, number: u64) -> Option<&mut Registered> {
+        self.mappers.get_mut(name).filter(|mapper| mapper.number == number)
+    }
+
     /// The number of a registration under the same name for devices of another protocol.
     fn of_another_protocol(&self, info: &MapperInfo) -> Option<u64> {
         let known = self.mappers.get(&info.name)?;
@@ -424,6 +432,7 @@ impl Registry {
             number: self.count,
             dirty: dirty.clone(),
             stop: stop.clone(),
+            ending: false,
         };
         if let Some(former) = self.mappers.insert(info.name.clone(), registered) {
             former.stop.cancel();

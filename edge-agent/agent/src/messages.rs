@@ -87,10 +87,8 @@ impl Ring {
 }
 
 impl Messages {
-    /// An empty ring. Numbers start at the clock's, so that those of an earlier run are older than all of this one.
-    pub(crate) fn new(now: Timestamp) -> Self {
-        // A million a second, on average over the life of a run, would be needed to catch up with the clock.
-        let start = u64::try_from(now.as_millis() / 1000).unwrap_or(0) << 20;
+    /// An empty ring. Its numbers are those behind `start`.
+    pub(crate) fn new(start: u64) -> Self {
         let ring = Ring { messages: VecDeque::new(), weight: 0, start, next: start + 1 };
         Self { ring: Mutex::new(ring), newest: watch::Sender::new(start) }
     }
@@ -158,6 +156,7 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_262_400_000);
+    const START: u64 = 1000;
 
     fn push(messages: &Messages, payload: &[u8]) {
         let heard = Heard { broker: BrokerName::Embedded, topic: "a/b", payload, retained: false };
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_reader_gets_each_message_once_and_in_order() {
-        let messages = Messages::new(NOW);
+        let messages = Messages::new(START);
         let start = messages.newest();
         assert_eq!(messages.after(start), Ok(None));
         for number in 0..3u8 {
@@ -183,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_slow_reader_is_told_how_many_it_missed() {
-        let messages = Messages::new(NOW);
+        let messages = Messages::new(START);
         let start = messages.newest();
         for _ in 0..MOST + 10 {
             push(&messages, b"x");
@@ -200,7 +199,7 @@ mod tests {
 
     #[test]
     fn large_messages_take_no_more_than_their_bound() {
-        let messages = Messages::new(NOW);
+        let messages = Messages::new(START);
         let start = messages.newest();
         for _ in 0..100 {
             push(&messages, &vec![b'x'; LARGEST]);

@@ -135,7 +135,8 @@ impl Subscriptions {
         let (orders, queue) = mpsc::channel(QUEUE);
         let subscriptions = Arc::new(Self {
             table: watch::Sender::new(table),
-            messages: Messages::new(now()),
+            // Those of an earlier run are older than all of this one, as with events.
+            messages: Messages::new(twins.feed().newest()),
             answers: Mutex::default(),
             mode,
             orders,

@@ -15,11 +15,10 @@ use std::thread;
 use std::time::Duration;
 
 use device_model::{DeviceId, DeviceState, Timestamp};
-use device_twin::store::{Object, ObjectKey};
+use device_twin::store::{Object, ObjectKey, Run};
 use device_twin::{Answer, Command, Counters, Rejected, Store, StoreError, Twin};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::now;
 use crate::error::panicked;
 use crate::feed::{Entry, Feed, Origin};
 use crate::health::Health;
@@ -116,21 +115,23 @@ pub(crate) struct Owner {
 }
 
 impl Twins {
-    /// Starts the thread over `core`; at most `capacity` requests may wait. `parts` is told how the store is.
+    /// Starts the thread over `core`, whose store is to hold `run`; at most `capacity` requests may wait. `parts` is told
+    /// how the store is.
     pub(crate) fn start(
         core: Core,
+        run: Run,
         capacity: usize,
         parts: Arc<Health>,
     ) -> std::io::Result<(Self, Owner)> {
         let (queue, requests) = mpsc::channel(capacity);
-        let feed = Arc::new(Feed::new(now()));
+        let feed = Arc::new(Feed::new(run.start()));
         let health = Arc::new(StoreHealth::new(parts));
         let (tell, ended) = oneshot::channel();
         let thread = {
             let (feed, health) = (feed.clone(), health.clone());
             let body = move || {
                 // What it owned is not looked at again.
-                let owning = AssertUnwindSafe(|| owner::own(core, requests, &feed, &health));
+                let owning = AssertUnwindSafe(|| owner::own(core, run, requests, &feed, &health));
                 let result = match catch_unwind(owning) {
                     Ok(result) => result.map_err(|error| error.to_string()),
                     Err(payload) => Err(panicked(&*payload)),

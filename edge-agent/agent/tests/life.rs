@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use edge_agent::api::view::{DeviceView, Event, EventKind};
 use world::mapper::{FakeMapper, Heard};
-use world::{World, device, eventually};
+use world::{World, device, eventually, within};
 
 fn desired(view: &DeviceView) -> Option<(String, u64)> {
     let desired = view.property("speed")?.desired.as_ref()?;
@@ -167,6 +167,21 @@ async fn events_can_be_taken_up_where_they_were_left() {
         edge_agent::api::view::EventKind::Added,
         "what was missed is made good"
     );
+}
+
+#[tokio::test]
+async fn numbers_of_events_rise_over_runs_that_begin_in_the_same_second() {
+    let mut world = World::with(&[("pump", "")]).await;
+    let mut last = 0;
+    for run in 1..=3 {
+        let (stream, mut events) = world.events("").await;
+        world.write("pump.yaml", &device("pump", &run.to_string()));
+        let event = within("an event of this run", events.recv()).await.unwrap();
+        assert!(event.id > last, "{} after {last}", event.id);
+        last = event.id;
+        drop(stream);
+        world.restart().await;
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod content;
 mod document;
 mod edgecore;
 mod memory;
+mod run;
 mod sqlite;
 mod subscription;
 
@@ -20,6 +21,7 @@ pub use content::Content;
 pub use document::{Document, DocumentError};
 pub use edgecore::{Left, Taken, take_edgecore};
 pub use memory::MemoryStore;
+pub use run::Run;
 pub use sqlite::{Inspected, JournalExtent, SqliteStore};
 pub use subscription::{MOST_SUBSCRIPTIONS, Subscription, TopicFilter, TopicFilterError};
 

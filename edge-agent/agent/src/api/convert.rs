@@ -25,7 +25,7 @@ impl Context {
             state_since: twin.condition().since,
             state_reason: text(twin.condition().reason.as_ref()),
             problem: text(twin.condition().problem.as_ref()).or_else(|| self.faults.of_device(id)),
-            mapper: self.mappers.owner(id).map(|name| name.to_string()),
+            mapper: self.mappers.live_owner(id).map(|name| name.to_string()),
             rev: twin.rev(),
             epoch: self.epoch,
             incarnation: twin.uid().to_string(),

@@ -173,7 +173,13 @@ fn follow(mappers: &Mappers, mut cursor: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{info, nobody};
+    use device_model::DeviceState;
+    use device_twin::{Command, Report};
+
+    use super::super::tests::{info, nobody, nobody_over};
+    use crate::feed::Origin;
+    use crate::twins::faulty::Faulty;
+    use crate::twins::tests::pump;
 
     #[tokio::test]
     async fn a_caller_that_hangs_up_leaves_a_mapper_with_a_task() {
@@ -203,5 +209,27 @@ mod tests {
         assert_eq!(mappers.count(), 1);
         mappers.end(&"one".into(), numbers[1], "a new reason").await.unwrap();
         assert_eq!(mappers.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_found_gone_is_told_no_more_from_before_its_devices_are_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, switch) = Faulty::new();
+        let (mappers, mut reconciler, _owner) = nobody_over(store);
+        let name = "one".into();
+        assert!(mappers.register(info("one", &dir.path().join("one.sock"))).await.is_ok());
+        let number = reconciler.starts.try_recv().unwrap().number;
+        let pump = pump(0);
+        let device = pump.id.clone();
+        let online = Report::of(device.clone()).with_state(DeviceState::Online);
+        let said = vec![Command::Load(pump), Command::Report(online)];
+        mappers.twins.apply(said, Origin::Unasked).await.unwrap();
+        mappers.registry().leases.assign(&device, "test");
+        assert_eq!(mappers.live_owner(&device).as_ref(), Some(&name));
+        // The store does not take it: as things stand in the middle of it.
+        switch.fill(true);
+        mappers.end(&name, number, "a reason").await.unwrap_err();
+        assert_eq!(mappers.owner(&device).as_ref(), Some(&name), "nobody else has it yet");
+        assert_eq!(mappers.live_owner(&device), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of the files beside this one stand on.
 
-use device_twin::{MemoryStore, Settings};
+use device_twin::store::Run;
+use device_twin::{MemoryStore, Settings, Store};
 
 use super::*;
 use crate::clock::now;
@@ -8,8 +9,14 @@ use crate::twins::{Core, Owner};
 
 /// Nobody is registered, nothing is defined, and the store is a new one.
 pub(super) fn nobody() -> (Arc<Mappers>, Reconciler, Owner) {
-    let core = Core::open(Box::new(MemoryStore::new()), Settings::default(), now()).unwrap();
-    let (twins, owner) = Twins::start(core, 4, std::sync::Arc::default()).unwrap();
+    nobody_over(Box::new(MemoryStore::new()))
+}
+
+/// The same over `store`.
+pub(super) fn nobody_over(store: Box<dyn Store + Send>) -> (Arc<Mappers>, Reconciler, Owner) {
+    let core = Core::open(store, Settings::default(), now()).unwrap();
+    let (twins, owner) =
+        Twins::start(core, Run::first(now()), 4, std::sync::Arc::default()).unwrap();
     let (catalogue, metrics) = (Arc::default(), Arc::default());
     let span = Duration::from_secs(30);
     let (mappers, reconciler) =

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use device_model::DeviceId;
 use device_model::DeviceState;
+use device_twin::store::Run;
 use device_twin::{Change, Command, Outcome, Store, StoreError, Twin};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -51,11 +52,14 @@ struct Work {
 /// It is not: the store does not take it.
 pub(super) fn own(
     mut core: Core,
+    run: Run,
     mut requests: mpsc::Receiver<Request>,
     feed: &Feed,
     health: &StoreHealth,
 ) -> Result<(), StoreError> {
     let mut work = Work { commands: Vec::with_capacity(BATCH), pending: Vec::with_capacity(BATCH) };
+    // Before anything has a number. Not taken, it is missed only by a next run whose clock did not go on.
+    let _ = health.note(core.store().put_object(&run.object()));
     let mut next = requests.blocking_recv();
     while let Some(request) = next {
         match request {

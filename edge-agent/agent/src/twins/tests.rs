@@ -3,11 +3,13 @@ use device_twin::{MemoryStore, PropertyReport, Report, Settings};
 
 use super::faulty::Faulty;
 use super::*;
+use crate::clock::now;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const PUMPS: usize = 8;
 
-fn pump(number: usize) -> Arc<Device> {
+/// A device of the protocol `x` with two properties.
+pub(crate) fn pump(number: usize) -> Arc<Device> {
     let text = format!(
         "apiVersion: devices.kubeedge.io/v1beta1\nkind: DeviceModel\nmetadata: {{name: m, namespace: demo}}\n\
          spec:\n  properties:\n    - {{name: a, type: INT}}\n    - {{name: b, type: INT}}\n---\n\
@@ -28,7 +30,7 @@ fn pump(number: usize) -> Arc<Device> {
 /// The twins of some pumps over `store`.
 pub(crate) async fn pumps(store: Box<dyn Store + Send>) -> (Twins, Owner) {
     let core = Core::open(store, Settings::default(), now()).unwrap();
-    let (twins, owner) = Twins::start(core, 64, Arc::default()).unwrap();
+    let (twins, owner) = Twins::start(core, Run::first(now()), 64, Arc::default()).unwrap();
     let load = (0..PUMPS).map(|number| Command::Load(pump(number))).collect();
     let loaded = twins.apply(load, Origin::Unasked).await.unwrap();
     assert!(loaded.iter().all(Result::is_ok));
@@ -64,7 +66,7 @@ async fn tick_until(twins: &Twins, done: impl Fn() -> bool) {
 #[tokio::test]
 async fn a_panic_of_the_owner_is_told_and_nobody_waits_for_it() {
     let core = Core::open(Box::new(MemoryStore::new()), Settings::default(), now()).unwrap();
-    let (twins, mut owner) = Twins::start(core, 4, Arc::default()).unwrap();
+    let (twins, mut owner) = Twins::start(core, Run::first(now()), 4, Arc::default()).unwrap();
     let asked = twins.read(|_| -> () { panic!("out of {}", "luck") }).await;
     assert_eq!(asked, Err(Unavailable::Stopped));
     assert_eq!(owner.fault().await, "panicked: out of luck");

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use device_model::{DeviceId, Generation, Quality, QualityCode, Timestamp};
 
 use super::{
-    Confirmed, Durability, Object, Row, Store, StoreError, StoredProperty, StoredTwin, Tombstone,
+    Confirmed, Durability, Object, Row, Run, Store, StoreError, StoredProperty, StoredTwin,
+    Tombstone,
 };
 use crate::draft::LAST_VERSION;
 
@@ -31,7 +32,8 @@ pub struct Content {
 impl Content {
     /// Whether there is nothing in it that anybody would miss.
     pub fn is_empty(&self) -> bool {
-        self.twins.is_empty() && self.tombstones.is_empty() && self.objects.is_empty()
+        let missed = |object: &Object| &*object.key.kind != Run::KIND;
+        self.twins.is_empty() && self.tombstones.is_empty() && !self.objects.iter().any(missed)
     }
 
     /// How many properties its devices have.

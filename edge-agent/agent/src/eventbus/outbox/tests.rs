@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use device_model::{DataType, Manifest, Reading, Value, parse_manifests};
+use device_twin::store::Run;
 use device_twin::{Command, Desire, MemoryStore, PropertyReport, Report, Settings, Writer};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
@@ -142,7 +143,7 @@ async fn after_a_gap_states_and_membership_are_told_too() {
 fn owner() -> (Twins, crate::twins::Owner) {
     let store = Box::new(MemoryStore::new());
     let core = Core::open(store, Settings::default(), now()).unwrap();
-    Twins::start(core, 64, Arc::default()).unwrap()
+    Twins::start(core, Run::first(now()), 64, Arc::default()).unwrap()
 }
 
 async fn apply(twins: &Twins, commands: Vec<Command>) {
