@@ -11,11 +11,10 @@ use hyper::Method;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use world::bus::Bus;
 use world::mapper::FakeMapper;
-use world::outside::Outside;
-use world::{PATIENCE, World, eventually, within};
+use world::outside::{Outside, unhindered};
+use world::{World, eventually, within};
 
 const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
 
@@ -72,11 +71,11 @@ async fn h07_without_a_broker_reports_are_stored_as_fast_as_ever() {
     })
     .await;
     let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
-    let start = Instant::now();
     for number in 0..1000 {
-        mapper.report("pump", &[("speed", &number.to_string(), &[])]).await.unwrap();
+        let speed = number.to_string();
+        let report = [("speed", &*speed, &[][..])];
+        unhindered(mapper.report("pump", &report)).await.unwrap();
     }
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     assert_eq!(speed(&world).await.reported.unwrap().value.as_deref(), Some("999"));
 }
 

@@ -5,17 +5,15 @@
 mod world;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use edge_agent::AgentConfig;
 use edge_agent::config::{MqttMode, Span};
 use hyper::Method;
 use procfs::net::TcpState;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use world::bus::Bus;
 use world::mapper::FakeMapper;
-use world::outside::{Gate, Outside};
+use world::outside::{Gate, Outside, unhindered};
 use world::{World, eventually};
 
 const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
@@ -89,11 +87,9 @@ async fn a_broker_that_comes_late_delays_nothing_and_gets_the_newest_values() {
     assert!(reason.contains(&address.to_string()), "{part}");
     assert!(part["remedy"].as_str().unwrap().contains("mqtt.external.url"), "{part}");
     let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
-    let start = Instant::now();
     for speed in 1..=100 {
-        report(&mut mapper, speed).await;
+        unhindered(report(&mut mapper, speed)).await;
     }
-    assert!(start.elapsed() < Duration::from_secs(10));
     let _broker = Outside::start_at(address).await;
     until_part(&world, "ok").await;
     let mut app = Bus::join(address, "app").await;
@@ -137,11 +133,9 @@ async fn a_frozen_broker_delays_no_twin_and_gets_the_newest_values_afterwards() 
     report(&mut mapper, 1).await;
     app.next("update/document").await;
     gate.freeze();
-    let start = Instant::now();
     for speed in 0..2000 {
-        report(&mut mapper, speed).await;
+        unhindered(report(&mut mapper, speed)).await;
     }
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert_eq!(
         world
             .device("pump")
