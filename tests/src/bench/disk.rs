@@ -1,9 +1,16 @@
 //! What a running agent writes to the disk: 100 devices of 10 properties, reported over DMI once a second.
+//!
+//! `/proc/PID/io` counts the pages that the agent's writes made dirty. What the disk itself is written is more: the file
+//! system notes in its own journal when a file was written to.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use dmi::connect;
+use rustix::fs::{major, minor};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -31,8 +38,12 @@ pub struct Disk {
 pub struct Load {
     /// So many percent of the values are others than a second before; all are reported.
     pub changing_percent: usize,
-    /// Written to the disk, in MB, if it goes on for a day so.
+    /// Written by the agent, in MB, if it goes on for a day so.
     pub megabytes_a_day: f64,
+    /// What the block device under the store's folder was written in the same seconds, by whomever, with the file
+    /// system's own journal; none where the folder is on no block device. It says something of the agent where nobody else
+    /// writes: `TMPDIR` names the folder.
+    pub device_megabytes_a_day: Option<f64>,
     /// Reports that the agent took.
     pub reports: u64,
 }
@@ -63,6 +74,8 @@ async fn load(changing_percent: usize, seconds: u64) -> Result<Load> {
     let pid = i32::try_from(gateway.agent()?.pid())?;
     let process = procfs::process::Process::new(pid)?;
     let before = process.io()?.write_bytes;
+    let device = Device::under(gateway.folder())?;
+    let device_before = device.as_ref().map(Device::written).transpose()?;
     // Devices report all over the second, each in a call of its own.
     let mut turn = interval(Duration::from_secs(1) / u32::try_from(DEVICES)?);
     turn.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -79,10 +92,36 @@ async fn load(changing_percent: usize, seconds: u64) -> Result<Load> {
             reports += 1;
         }
     }
+    let a_day = |written| megabytes(written) * per(DAY, 1.0) / per(seconds, 1.0);
     let written = process.io().context("the agent is gone")?.write_bytes - before;
+    let device_after = device.as_ref().map(Device::written).transpose()?;
+    let device = device_after.zip(device_before).map(|(after, before)| after - before);
     Ok(Load {
         changing_percent,
-        megabytes_a_day: megabytes(written) * per(DAY, 1.0) / per(seconds, 1.0),
+        megabytes_a_day: a_day(written),
+        device_megabytes_a_day: device.map(a_day),
         reports,
     })
+}
+
+/// What the kernel counts of a block device.
+#[derive(Debug)]
+struct Device(PathBuf);
+
+impl Device {
+    /// The one that `folder` is on.
+    fn under(folder: &Path) -> Result<Option<Self>> {
+        let number = fs::metadata(folder)?.dev();
+        let place = format!("/sys/dev/block/{}:{}/stat", major(number), minor(number));
+        let place = PathBuf::from(place);
+        Ok(place.exists().then_some(Self(place)))
+    }
+
+    /// Octets written so far.
+    fn written(&self) -> Result<u64> {
+        let text = fs::read_to_string(&self.0)?;
+        // Sectors of 512 octets, whatever the device has (Documentation/block/stat.rst of Linux).
+        let sectors = text.split_whitespace().nth(6).context("the kernel does not count")?;
+        Ok(sectors.parse::<u64>()? * 512)
+    }
 }
