@@ -12,7 +12,8 @@ use hyper::Method;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeReasonCode, v5,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions,
+    Packet, QoS, SubscribeReasonCode, v5,
 };
 use serde_json::Value;
 use world::bus::Bus;
@@ -291,6 +292,51 @@ async fn of_what_waits_for_a_session_the_oldest_go_by_number_and_by_size() {
     // Each message has a few hundred octets around it.
     assert!((2..=4).contains(&kept.len()), "{kept:?}");
     assert_eq!(kept, (20 - kept.len()..20).collect::<Vec<_>>(), "the newest, in their order");
+}
+
+#[tokio::test]
+async fn beyond_the_lasting_sessions_a_new_one_is_refused_and_who_has_one_keeps_it() {
+    let world = World::start(&[], |config| config.mqtt.limits.sessions = 1).await;
+    let lasting = |name: &str| {
+        let mut options = client(&world, name);
+        options.set_clean_session(false);
+        options
+    };
+    let (first, mut events) = comes_in(lasting("first")).await.unwrap();
+    first.subscribe("kept", QoS::AtLeastOnce).await.unwrap();
+    while !matches!(
+        within("SUBACK", events.poll()).await.unwrap(),
+        Event::Incoming(Packet::SubAck(_))
+    ) {}
+    assert!(comes_in(client(&world, "second")).await.is_some(), "its session is a clean one");
+    drop((first, events));
+    let (_, mut events) = AsyncClient::new(lasting("second"), 8);
+    let refused = within("an answer to a connection", events.poll()).await.unwrap_err();
+    let code = ConnectReturnCode::ServiceUnavailable;
+    assert!(
+        matches!(refused, ConnectionError::ConnectionRefused(said) if said == code),
+        "{refused}"
+    );
+    let mut options =
+        v5::MqttOptions::new("third", world.mqtt().ip().to_string(), world.mqtt().port());
+    options.set_session_expiry_interval(Some(60));
+    let (_, mut events) = v5::AsyncClient::new(options, 8);
+    let refused = within("an answer to a connection", events.poll()).await.unwrap_err();
+    let code = v5::mqttbytes::v5::ConnectReturnCode::QuotaExceeded;
+    let said = matches!(&refused, v5::ConnectionError::ConnectionRefused(said) if *said == code);
+    assert!(said, "{refused}");
+    assert!(comes_in(lasting("first")).await.is_some(), "it has its place");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = AgentConfig::within(dir.path());
+    config.mqtt.listen = taken.local_addr().unwrap();
+    let error = Agent::bind(config).await.unwrap_err().to_string();
+    let address = taken.local_addr().unwrap().to_string();
+    assert!(error.contains(&address) && error.contains("mqtt.listen"), "{error}");
 }
 
 #[tokio::test]

@@ -58,7 +58,8 @@ impl Embedded {
             readable(tls).map_err(BindError)?;
         }
         let hook = Arc::new(Hook::default());
-        let access = Arc::new(Access::new(passwords.subscribe(), hook.clone()));
+        let access =
+            Arc::new(Access::new(passwords.subscribe(), hook.clone(), config.limits.sessions));
         let broker = MqttBroker::with_config(settings(config, hook.clone()))
             .await
             .map_err(|error| failed(error.to_string()))?

@@ -100,6 +100,8 @@ pub struct BrokerLimits {
     pub session_messages: usize,
     /// Most bytes that wait for one client. Default 4194304.
     pub session_octets: usize,
+    /// Most sessions that outlive their connections, connected or not. Default 100.
+    pub sessions: usize,
     /// Most subscriptions of one client. Default 1000.
     pub subscriptions: usize,
     /// Most retained messages. Default 10000.
@@ -113,6 +115,7 @@ impl Default for BrokerLimits {
             packet: 256 * 1024,
             session_messages: 1000,
             session_octets: 4 * 1024 * 1024,
+            sessions: 100,
             subscriptions: 1000,
             retained: 10_000,
         }
@@ -245,6 +248,7 @@ impl Mqtt {
             ("packet", limits.packet, 1024),
             ("sessionMessages", limits.session_messages, 1),
             ("sessionOctets", limits.session_octets, 1024),
+            ("sessions", limits.sessions, 1),
             ("subscriptions", limits.subscriptions, 1),
             ("retained", limits.retained, 1),
         ];
