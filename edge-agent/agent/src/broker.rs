@@ -7,6 +7,7 @@ mod filters;
 mod hook;
 mod passwords;
 mod secret_file;
+mod sessions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -73,6 +74,9 @@ pub(crate) struct Delivered {
 pub(crate) trait Inbox: Send + Sync + 'static {
     /// Whether a client may publish on `topic` at all; a refusal is counted.
     fn allows(&self, client: &str, topic: &str) -> bool;
+
+    /// A client that was not let in for want of room; it is counted.
+    fn turned_away(&self, client: &str, why: &str);
 
     /// A message that somebody may have subscribed to who is no client; whether that is so. Never waits.
     fn hear(&self, heard: Heard<'_>) -> bool;

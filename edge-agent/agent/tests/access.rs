@@ -302,30 +302,33 @@ async fn beyond_the_lasting_sessions_a_new_one_is_refused_and_who_has_one_keeps_
         options.set_clean_session(false);
         options
     };
-    let (first, mut events) = comes_in(lasting("first")).await.unwrap();
-    first.subscribe("kept", QoS::AtLeastOnce).await.unwrap();
-    while !matches!(
-        within("SUBACK", events.poll()).await.unwrap(),
-        Event::Incoming(Packet::SubAck(_))
-    ) {}
+    // Without a subscription, too: the broker keeps it.
+    assert!(comes_in(lasting("first")).await.is_some());
     assert!(comes_in(client(&world, "second")).await.is_some(), "its session is a clean one");
-    drop((first, events));
     let (_, mut events) = AsyncClient::new(lasting("second"), 8);
     let refused = within("an answer to a connection", events.poll()).await.unwrap_err();
     let code = ConnectReturnCode::ServiceUnavailable;
-    assert!(
-        matches!(refused, ConnectionError::ConnectionRefused(said) if said == code),
-        "{refused}"
-    );
-    let mut options =
-        v5::MqttOptions::new("third", world.mqtt().ip().to_string(), world.mqtt().port());
-    options.set_session_expiry_interval(Some(60));
-    let (_, mut events) = v5::AsyncClient::new(options, 8);
-    let refused = within("an answer to a connection", events.poll()).await.unwrap_err();
+    let said = matches!(refused, ConnectionError::ConnectionRefused(said) if said == code);
+    assert!(said, "{refused}");
+    let modern = |expiry: u32| {
+        let address = world.mqtt();
+        let mut options = v5::MqttOptions::new("third", address.ip().to_string(), address.port());
+        options.set_session_expiry_interval(Some(expiry));
+        v5::AsyncClient::new(options, 8).1
+    };
+    let refused = within("an answer to a connection", modern(60).poll()).await.unwrap_err();
     let code = v5::mqttbytes::v5::ConnectReturnCode::QuotaExceeded;
     let said = matches!(&refused, v5::ConnectionError::ConnectionRefused(said) if *said == code);
     assert!(said, "{refused}");
+    let text = metrics(&world).await;
+    assert!(text.contains("edgetwin_bus_refused_total{reason=\"sessions\"} 2\n"), "{text}");
     assert!(comes_in(lasting("first")).await.is_some(), "it has its place");
+    // It gives it back: its next session is a clean one.
+    let place = async || {
+        comes_in(client(&world, "first")).await?;
+        modern(60).poll().await.ok()
+    };
+    eventually("the place that is free again", place).await;
 }
 
 #[tokio::test]

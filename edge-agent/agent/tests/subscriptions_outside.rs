@@ -125,6 +125,30 @@ async fn what_is_said_while_the_agent_is_away_is_heard_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_packet_that_is_too_large_costs_its_session_and_not_the_next_one() {
+    let broker = Outside::start().await;
+    let mut world = World::start(&[], outside(broker.address)).await;
+    world.subscription(Method::PUT, "n/+").await;
+    until(&world, "n/+", SubscriptionState::Subscribed).await;
+    let mut app = Bus::listen(broker.address, "app", "m/#").await;
+    app.publish("n/large", &"x".repeat(17 << 20)).await;
+    let reconnected = async || {
+        let (_, text) = world.request(Method::GET, "/metrics", "").await;
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        text.contains("edgetwin_bus_reconnects_total 1\n").then_some(())
+    };
+    eventually("another connection", reconnected).await;
+    until(&world, "n/+", SubscriptionState::Subscribed).await;
+    world.stop().await;
+    app.publish("n/1", "\"kept\"").await;
+    app.publish("m/1", "\"taken\"").await;
+    app.next("m/1").await;
+    world.restart_stopped().await;
+    let mut messages = world.messages(&[], "?since=0").await;
+    assert_eq!(messages.text().await, ("n/1".into(), "\"kept\"".into()));
+}
+
+#[tokio::test]
 async fn a_subscription_that_ended_while_the_broker_was_away_is_ended_there_too() {
     let broker = Outside::start().await;
     let gate = Gate::to(broker.address).await;

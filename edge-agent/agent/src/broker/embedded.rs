@@ -18,6 +18,7 @@ use super::access::Access;
 use super::hook::{Hook, LONGEST_SESSION};
 use super::passwords::Passwords;
 use super::secret_file::read;
+use super::sessions::Sessions;
 use super::{BindError, Broker, Connection, Delivered, Inbox};
 use crate::config::{Mqtt, ServerTls};
 
@@ -58,12 +59,15 @@ impl Embedded {
             readable(tls).map_err(BindError)?;
         }
         let hook = Arc::new(Hook::default());
-        let access =
-            Arc::new(Access::new(passwords.subscribe(), hook.clone(), config.limits.sessions));
+        let sessions = Arc::new(Sessions::new(config.limits.sessions));
+        let access = Access::new(passwords.subscribe(), hook.clone(), sessions.clone());
         let broker = MqttBroker::with_config(settings(config, hook.clone()))
             .await
             .map_err(|error| failed(error.to_string()))?
-            .with_auth_provider(access);
+            .with_auth_provider(Arc::new(access));
+        if let Some(storage) = broker.storage() {
+            sessions.watch(storage);
+        }
         let address = broker.local_addr().or_else(|| broker.tls_local_addr());
         let address = address.ok_or_else(|| failed("the address is taken".into()))?;
         let (qos, retain) = (quality(config.qos), config.retain);
@@ -181,6 +185,8 @@ fn settings(config: &Mqtt, hook: Arc<Hook>) -> BrokerConfig {
         session_expiry_interval: LONGEST_SESSION,
         max_subscriptions_per_client: limits.subscriptions,
         max_retained_messages: limits.retained,
+        // Of quality 2: begun and not yet released, each held twice.
+        server_receive_maximum: Some(u16::try_from(limits.session_messages).unwrap_or(u16::MAX)),
         max_retained_message_size: limits.packet,
         client_channel_capacity: limits.session_messages,
         tls_config,

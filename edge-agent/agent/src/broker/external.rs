@@ -170,14 +170,14 @@ impl External {
     ) -> Result<(), String> {
         let mut waits = waits();
         let mut number = 0;
-        let mut mode = SessionMode::Persistent;
+        let mut poisoned = false;
         let (subscriptions, metrics) = (self.subscriptions.clone(), self.link.metrics.clone());
         let mut subscriber = Subscriber::new(subscriptions, metrics, self.quality, self.silence);
         loop {
             let lost = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                lost = self.connection(&mut number, mode, &*inbox, &mut subscriber) => lost,
+                lost = self.turn(poisoned, &mut number, &*inbox, &mut subscriber) => lost,
             };
             subscriber.ended();
             self.link.present.send_replace(None);
@@ -197,7 +197,7 @@ impl External {
             if lost.was_up {
                 waits = self::waits();
             }
-            mode = if lost.poisoned { SessionMode::Clean } else { SessionMode::Persistent };
+            poisoned = lost.poisoned;
             let wait = waits.next().unwrap_or(PACE.1);
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -208,24 +208,56 @@ impl External {
         Ok(())
     }
 
-    /// One connection from its beginning to its end.
-    async fn connection(
+    /// One try: why it ended. What cannot be read goes with its session first.
+    async fn turn(
         &self,
+        poisoned: bool,
         number: &mut u64,
-        mode: SessionMode,
         inbox: &dyn Inbox,
         subscriber: &mut Subscriber,
     ) -> Lost {
+        if poisoned && let Err(lost) = self.end_session().await {
+            return Lost { poisoned, ..lost };
+        }
+        match self.connect(SessionMode::Persistent).await {
+            Ok((client, events)) => {
+                self.connection(&client, events, number, inbox, subscriber).await
+            }
+            Err(lost) => lost,
+        }
+    }
+
+    /// Has the broker forget the session. A connection of its own: the one that is used has a session that lasts.
+    async fn end_session(&self) -> Result<(), Lost> {
+        let (client, mut events) = self.connect(SessionMode::Clean).await?;
+        if client.disconnect().await.is_ok() {
+            while self.next(&mut events).await.is_ok() {}
+        }
+        Ok(())
+    }
+
+    /// A connection that the broker has accepted.
+    async fn connect(&self, mode: SessionMode) -> Result<(AsyncClient, EventLoop), Lost> {
         let mut options = self.options.clone();
         options.set_session_mode(mode);
         self.credentials.borrow().apply(&mut options);
         let (client, mut events) =
             AsyncClient::builder(options).capacity(usize::from(OUTGOING)).build();
-        match self.next(&mut events).await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {}
-            Ok(other) => return Lost::before(format!("it said {other:?} first")),
-            Err(lost) => return lost,
+        match self.next(&mut events).await? {
+            Event::Incoming(Packet::ConnAck(_)) => Ok((client, events)),
+            other => Err(Lost::before(format!("it said {other:?} first"))),
         }
+    }
+
+    /// One connection from its beginning to its end.
+    async fn connection(
+        &self,
+        client: &AsyncClient,
+        mut events: EventLoop,
+        number: &mut u64,
+        inbox: &dyn Inbox,
+        subscriber: &mut Subscriber,
+    ) -> Lost {
         *number += 1;
         if *number > 1 {
             self.link.metrics.bus_reconnects.fetch_add(1, Ordering::Relaxed);
@@ -238,8 +270,8 @@ impl External {
         let (queue, requests) = mpsc::channel(INCOMING);
         let mut lost = tokio::select! {
             lost = self.read(&mut events, queue, inbox) => lost,
-            never = work(&client, requests, inbox) => match never {},
-            reason = subscriber.run(&client, |answer| self.subscribed(answer)) => Lost::before(reason),
+            never = work(client, requests, inbox) => match never {},
+            reason = subscriber.run(client, |answer| self.subscribed(answer)) => Lost::before(reason),
         };
         lost.was_up = true;
         lost

@@ -31,14 +31,6 @@ struct Session {
 }
 
 impl Filters {
-    /// Whether the session of `client` may outlive its connection, where at most `most` do: what waits in them is held
-    /// in memory.
-    pub(super) fn may_last(&self, client: &str, most: usize) -> bool {
-        let lasts = |session: &&Session| !session.life.is_zero();
-        self.clients.get(client).as_ref().is_some_and(lasts)
-            || self.clients.values().filter(lasts).count() < most
-    }
-
     pub(super) fn connect(&mut self, client: &Arc<str>, life: Duration, clean: bool) {
         let session = self.clients.entry(client.clone()).or_default();
         session.connections += 1;
@@ -135,18 +127,6 @@ mod tests {
         assert_eq!(filters.counts.len(), 1, "b comes back for its messages");
         filters.connect(&b, DAY, true);
         assert!(filters.counts.is_empty());
-    }
-
-    #[tokio::test]
-    async fn there_are_only_so_many_lasting_sessions_and_who_has_one_keeps_it() {
-        let now = Instant::now();
-        let (mut filters, client) = filters("a", DAY);
-        filters.connect(&"clean".into(), Duration::ZERO, true);
-        assert!(filters.may_last("b", 2) && !filters.may_last("b", 1));
-        filters.disconnect(&client, now);
-        assert!(filters.may_last("a", 1) && !filters.may_last("b", 1));
-        filters.sweep(now + DAY);
-        assert!(filters.may_last("b", 1), "it is over");
     }
 
     #[tokio::test]

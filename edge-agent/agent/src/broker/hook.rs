@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mqtt5::broker::{
     BrokerEventHandler, ClientConnectEvent, ClientDisconnectEvent, ClientPublishEvent,
-    ClientSubscribeEvent, ClientUnsubscribeEvent, PublishAction,
+    ClientSubscribeEvent, ClientUnsubscribeEvent, PublishAction, SubAckReasonCode,
+    SubscriptionInfo,
 };
 use tokio::time::Instant;
 
@@ -86,7 +87,12 @@ impl BrokerEventHandler for Hook {
         event: ClientSubscribeEvent,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         self.note(|filters| {
-            for subscription in &event.subscriptions {
+            // What was refused is told, too.
+            let granted = |one: &&SubscriptionInfo| {
+                use SubAckReasonCode::{GrantedQoS0, GrantedQoS1, GrantedQoS2};
+                matches!(one.result, GrantedQoS0 | GrantedQoS1 | GrantedQoS2)
+            };
+            for subscription in event.subscriptions.iter().filter(granted) {
                 filters.add(&event.client_id, &subscription.topic_filter);
             }
         })
@@ -137,4 +143,30 @@ impl BrokerEventHandler for Hook {
 
 fn heard<'a>(topic: &'a str, payload: &'a [u8]) -> Heard<'a> {
     Heard { broker: BrokerName::Embedded, topic, payload, retained: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt5::QoS;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_filter_that_is_refused_is_not_kept() {
+        let hook = Hook::default();
+        let one = |filter: &str, result| SubscriptionInfo {
+            topic_filter: filter.into(),
+            qos: QoS::AtLeastOnce,
+            result,
+        };
+        let subscriptions = vec![
+            one("granted", SubAckReasonCode::GrantedQoS1),
+            one("refused", SubAckReasonCode::QuotaExceeded),
+            one("not allowed", SubAckReasonCode::NotAuthorized),
+        ];
+        let client_id = "app".into();
+        hook.on_client_subscribe(ClientSubscribeEvent { client_id, subscriptions }).await;
+        let filters = hook.filters();
+        assert_eq!(filters.counts.keys().map(|filter| &**filter).collect::<Vec<_>>(), ["granted"]);
+    }
 }

@@ -45,6 +45,10 @@ impl Inbox for Receiver {
         false
     }
 
+    fn turned_away(&self, client: &str, why: &str) {
+        self.metrics.bus_refused.note(Kind::Connect, Reason::Sessions, client, "", why);
+    }
+
     fn hear(&self, heard: Heard<'_>) -> bool {
         self.subscriptions.hear(heard)
     }

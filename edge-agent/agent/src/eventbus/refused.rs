@@ -29,10 +29,12 @@ pub(crate) enum Reason {
     NoRoute,
     /// The agent could not do it.
     Unavailable,
+    /// A client that wants a session that lasts, and there are too many.
+    Sessions,
 }
 
 /// All of them, in the order of their numbers.
-const REASONS: [(Reason, &str); 13] = [
+const REASONS: [(Reason, &str); 14] = [
     (Reason::Unreadable, "unreadable"),
     (Reason::BadName, "bad_name"),
     (Reason::UnknownDevice, "unknown_device"),
@@ -46,6 +48,7 @@ const REASONS: [(Reason, &str); 13] = [
     (Reason::Retained, "retained"),
     (Reason::NoRoute, "no_route"),
     (Reason::Unavailable, "unavailable"),
+    (Reason::Sessions, "sessions"),
 ];
 
 impl Reason {
@@ -76,9 +79,11 @@ pub(crate) enum Kind {
     Foreign,
     /// Ways to the cloud.
     Upload,
+    /// No topic: a client that connects.
+    Connect,
 }
 
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// The counters.
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ impl Bus {
     pub(crate) async fn listen(address: SocketAddr, name: &str, filter: &str) -> Self {
         let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
         options.set_keep_alive(Duration::from_secs(30));
-        options.set_max_packet_size(1024 * 1024, 1024 * 1024);
+        options.set_max_packet_size(32 << 20, 32 << 20);
         let (client, mut events) = AsyncClient::new(options, 64);
         client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
         let (tell, messages) = mpsc::channel(16 * 1024);
