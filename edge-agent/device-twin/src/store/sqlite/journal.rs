@@ -259,7 +259,9 @@ impl Journal {
     /// Brings every frame to the disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if self.unsynced {
-            self.file.sync_data().inspect_err(|_| self.doubtful = true)?;
+            // Its times, too. Left dirty, they are the reason for Linux to write the file again once they are thirty
+            // seconds old (`vm.dirty_expire_centisecs`), and with it the page that is being filled.
+            self.file.sync_all().inspect_err(|_| self.doubtful = true)?;
             self.synced();
         }
         Ok(())
