@@ -16,6 +16,8 @@ use crate::api::view::EventKind;
 
 /// Property changes that the ring holds at most: some megabytes, and some seconds of a busy node.
 const RING: usize = 4096;
+/// Octets of texts and bytes that they hold beside that: of ordinary values far less.
+const OCTETS: usize = 8 * 1024 * 1024;
 
 /// Whose request an entry answers, as far as anybody on the event bus wants to know.
 #[derive(Clone, Debug)]
@@ -72,6 +74,19 @@ impl Origin {
             _ => None,
         }
     }
+
+    /// Octets of its texts.
+    fn octets(&self) -> usize {
+        match self {
+            Self::Unasked | Self::Report { .. } | Self::Wish { .. } => 0,
+            Self::Update { event_id, touched, .. } => {
+                event_id.len() + touched.iter().map(Touched::octets).sum::<usize>()
+            }
+            Self::State { word: text }
+            | Self::Get { event_id: text }
+            | Self::Membership { event_id: text } => text.len(),
+        }
+    }
 }
 
 /// What an update said about one property.
@@ -93,6 +108,11 @@ impl Touched {
     /// Whether there is a value in it.
     pub(crate) fn says_something(&self) -> bool {
         self.actual.is_some() || self.expected.is_some()
+    }
+
+    fn octets(&self) -> usize {
+        let sides = [&self.actual, &self.expected];
+        self.name.len() + sides.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }
 
@@ -151,10 +171,39 @@ impl Entry {
         self.first + self.events - 1
     }
 
-    fn weight(&self) -> usize {
+    fn weight(&self) -> Weight {
         let changed: usize = self.changes.iter().map(|change| change.properties.len()).sum();
         let copied: usize = self.twins.iter().map(|twin| twin.properties().len()).sum();
-        1 + changed + copied + self.members.len() / MEMBERS
+        let properties = 1 + changed + copied + self.members.len() / MEMBERS;
+        let refusal = self.refusal.as_ref().map_or(0, |refusal| refusal.reason.len());
+        let changed: usize = self.changes.iter().map(Change::weight).sum();
+        let copied: usize = self.twins.iter().map(Twin::weight).sum();
+        Weight { properties, octets: self.origin.octets() + refusal + changed + copied }
+    }
+}
+
+/// What an entry takes of the ring.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    /// Property changes, and what is as large as one.
+    properties: usize,
+    /// Octets of texts and bytes.
+    octets: usize,
+}
+
+impl Weight {
+    fn add(&mut self, other: Self) {
+        self.properties += other.properties;
+        self.octets += other.octets;
+    }
+
+    fn take(&mut self, other: Self) {
+        self.properties -= other.properties;
+        self.octets -= other.octets;
+    }
+
+    fn is_too_much(self) -> bool {
+        self.properties > RING || self.octets > OCTETS
     }
 }
 
@@ -201,14 +250,14 @@ pub(crate) struct Feed {
 #[derive(Debug)]
 struct Ring {
     entries: VecDeque<Arc<Entry>>,
-    weight: usize,
+    weight: Weight,
     next: u64,
 }
 
 impl Feed {
     /// An empty ring. Its numbers are those behind `start`.
     pub(crate) fn new(start: u64) -> Self {
-        let ring = Ring { entries: VecDeque::new(), weight: 0, next: start + 1 };
+        let ring = Ring { entries: VecDeque::new(), weight: Weight::default(), next: start + 1 };
         Self { ring: Mutex::new(ring), newest: watch::Sender::new(start) }
     }
 
@@ -220,12 +269,13 @@ impl Feed {
             entry.first = ring.next;
             entry.events = u64::try_from(events).unwrap_or(u64::MAX).max(1);
             ring.next = entry.last() + 1;
-            ring.weight += entry.weight();
+            ring.weight.add(entry.weight());
             ring.entries.push_back(Arc::new(entry));
         }
-        while ring.weight > RING && ring.entries.len() > 1 {
+        // The newest stays, however large it is.
+        while ring.weight.is_too_much() && ring.entries.len() > 1 {
             let Some(oldest) = ring.entries.pop_front() else { break };
-            ring.weight -= oldest.weight();
+            ring.weight.take(oldest.weight());
         }
         let newest = ring.next - 1;
         drop(ring);
@@ -295,7 +345,14 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use device_model::Value;
+    use device_twin::{
+        Command, Desire, Given, GivenReading, Limits, MemoryStore, PropertyReport, Update, Writer,
+    };
+
     use super::*;
+    use crate::clock::now;
+    use crate::twins::tests::{pump, pumps};
 
     fn entry() -> Entry {
         Entry::new(None, Origin::Unasked, Timestamp::from_millis(0))
@@ -322,5 +379,74 @@ mod tests {
         assert_eq!(feed.after(start, 1).unwrap_err(), Missed);
         assert_eq!(feed.after(feed.newest() + 1, 1).unwrap_err(), Missed, "from another run");
         assert_eq!(feed.after(feed.newest() - 5, 100).unwrap().len(), 5);
+    }
+    /// An app says that a pump has this text.
+    fn says(text: &str) -> (Command, Origin) {
+        let mut report = PropertyReport::of("note");
+        report.reading = Some(GivenReading {
+            value: Some(Given::Text(text.into())),
+            quality: device_model::Quality::Good,
+            code: device_model::QualityCode::Ok,
+            source_time: None,
+            sample_time: now(),
+        });
+        let (device, writer) = (pump(0).id.clone(), Writer::local("mqtt"));
+        let update = Update { device, writer, reported: vec![report], desired: Vec::new() };
+        let touched = Touched {
+            name: "note".into(),
+            data_type: DataType::String,
+            reported: true,
+            actual: Some(text.into()),
+            expected: None,
+            removed: false,
+        };
+        let touched = vec![touched];
+        (Command::Update(update), Origin::Update { event_id: String::new(), touched, trace: None })
+    }
+
+    #[tokio::test]
+    async fn the_largest_values_take_no_more_than_their_bound() {
+        let (twins, _owner) = pumps(Box::new(MemoryStore::new())).await;
+        let text = |letter: &str| letter.repeat(Limits::default().value);
+        // Unanswered, it brings the whole twin into each entry.
+        let wish = Desire::of(pump(0).id.clone(), Writer::local("api"));
+        let wish = Command::Desire(wish.with("note", Value::String(text("w"))));
+        twins.apply(vec![wish], Origin::Unasked).await.unwrap()[0].as_ref().unwrap();
+        let feed = twins.feed();
+        let start = feed.newest();
+        for number in 0..40 {
+            let (command, origin) = says(&text(if number % 2 == 0 { "a" } else { "b" }));
+            twins.apply(vec![command], origin).await.unwrap()[0].as_ref().unwrap();
+            let ring = feed.ring.lock().unwrap();
+            // What it holds, by other means than its own.
+            let held: usize = ring.entries.iter().map(|entry| format!("{entry:?}").len()).sum();
+            assert!(held < OCTETS + 256 * 1024, "{held} octets in {}", ring.entries.len());
+        }
+        assert_eq!(feed.after(start, 1).unwrap_err(), Missed);
+        let kept = feed.after(feed.newest() - 5, 100).unwrap();
+        assert_eq!(kept.len(), 5, "a reader that keeps up gets all");
+        assert!(kept.iter().all(|entry| entry.twins.len() == 1 && entry.changes.len() == 1));
+
+        // Small ones take its place, and everything is given back.
+        feed.push((0..RING).map(|_| self::entry()));
+        assert_eq!(feed.after(feed.newest() - 4000, 4000).unwrap().len(), 4000);
+        assert_eq!(feed.ring.lock().unwrap().weight.octets, 0);
+    }
+
+    #[test]
+    fn long_words_of_whoever_asks_count_too() {
+        let feed = Feed::new(1000);
+        let start = feed.newest();
+        let event_id = "e".repeat(OCTETS / 10);
+        feed.push(
+            (0..20).map(|_| {
+                Entry::new(None, Origin::Membership { event_id: event_id.clone() }, now())
+            }),
+        );
+        assert_eq!(feed.after(start, 1).unwrap_err(), Missed);
+        assert_eq!(feed.after(feed.newest() - 10, 100).unwrap().len(), 10);
+        let reason = "r".repeat(OCTETS + 1);
+        feed.push([entry().refused(400, reason)]);
+        assert_eq!(feed.after(feed.newest() - 1, 100).unwrap().len(), 1, "the newest stays");
     }
 }

@@ -140,6 +140,18 @@ pub struct Change {
     pub delta_changed: bool,
 }
 
+impl Change {
+    /// Octets that it takes beside a fixed size for each property: of texts and bytes, before and after. What they share
+    /// with others counts as theirs.
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        let words = |one: &Condition| text(&one.reason) + text(&one.problem);
+        let condition = self.condition.as_ref().map_or(0, |(old, new)| words(old) + words(new));
+        let sides = self.properties.iter().flat_map(|property| [&property.old, &property.new]);
+        condition + sides.flatten().map(TwinProperty::weight).sum::<usize>()
+    }
+}
+
 /// What happened to a device as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {

@@ -127,6 +127,11 @@ impl TwinProperty {
         self.desired_pv.max(self.reported.as_ref().map_or(0, |reported| reported.pv))
     }
 
+    /// Octets that it takes beside a fixed size: of its values, and of the words of its acknowledgement.
+    pub(crate) fn weight(&self) -> usize {
+        self.octets() + self.ack.as_ref().map_or(0, |ack| ack.detail.len())
+    }
+
     /// Octets of its values that do not have a fixed size.
     pub(crate) fn octets(&self) -> usize {
         let values = [

@@ -107,6 +107,12 @@ impl Twin {
         })
     }
 
+    /// Octets that its properties take beside a fixed size: of texts and bytes. What they share with others counts as
+    /// theirs.
+    pub fn weight(&self) -> usize {
+        self.properties.iter().map(TwinProperty::weight).sum()
+    }
+
     /// Place of the property of that name.
     pub(crate) fn index(&self, name: &str) -> Option<usize> {
         self.places.find(name, |at| self.device.properties[at].name.as_str())

@@ -8,14 +8,15 @@ use crate::clock::now;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const PUMPS: usize = 8;
 
-/// A device of the protocol `x` with two properties.
+/// A device of the protocol `x` with two numbers, and a text that can be wished for.
 pub(crate) fn pump(number: usize) -> Arc<Device> {
     let text = format!(
         "apiVersion: devices.kubeedge.io/v1beta1\nkind: DeviceModel\nmetadata: {{name: m, namespace: demo}}\n\
-         spec:\n  properties:\n    - {{name: a, type: INT}}\n    - {{name: b, type: INT}}\n---\n\
+         spec:\n  properties:\n    - {{name: a, type: INT}}\n    - {{name: b, type: INT}}\n\
+         \x20   - {{name: note, type: STRING, accessMode: ReadWrite}}\n---\n\
          apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\n\
          metadata: {{name: pump{number}, namespace: demo}}\nspec:\n  deviceModelRef: {{name: m}}\n\
-         \x20 protocol: {{protocolName: x}}\n  properties: [{{name: a}}, {{name: b}}]\n"
+         \x20 protocol: {{protocolName: x}}\n  properties: [{{name: a}}, {{name: b}}, {{name: note}}]\n"
     );
     let (mut model, mut instance) = (None, None);
     for manifest in parse_manifests(&text).unwrap() {
