@@ -216,7 +216,8 @@ impl Agent {
             }
         });
         parts.spawn("API", async move {
-            api::serve(api, api_tcp, context).await.map_err(|error| error.to_string())
+            api::serve(api, api_tcp, context).await;
+            Ok(())
         });
         health.ok(Part::Api);
         parts.spawn("history", {

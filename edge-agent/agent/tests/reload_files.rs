@@ -48,7 +48,10 @@ async fn status(address: SocketAddr, token: &str) -> u16 {
     let request = request.body(Full::new(Bytes::new())).unwrap();
     tokio::select! {
         answer = sender.send_request(request) => answer.unwrap().status().as_u16(),
-        ended = connection => panic!("{ended:?}"),
+        // Who bears no token is left with the answer.
+        ended = async { connection.await.unwrap(); std::future::pending::<()>().await } => {
+            panic!("{ended:?}")
+        }
     }
 }
 

@@ -3,28 +3,20 @@
 mod certificate;
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::serve::Listener;
-use tls_listener::{Error as TlsError, TlsListener};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tracing::{debug, warn};
 
 pub(crate) use self::certificate::Certificate;
 use self::certificate::Newest;
 use super::token::Tokens;
 use crate::Error;
 use crate::config::Api;
-
-/// Rest after the system has no connection to give, such as for want of file descriptors.
-const REST: Duration = Duration::from_secs(1);
 
 /// TCP, bound.
 pub(crate) struct Tcp {
@@ -81,45 +73,4 @@ fn acceptor(certificate: watch::Receiver<Certificate>) -> Result<TlsAcceptor, St
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Newest(certificate)));
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// TLS connections whose handshakes are done, several of which go on at a time.
-pub(super) struct Tls {
-    connections: TlsListener<TcpListener, TlsAcceptor>,
-    /// Whether the system had none to give, which is told once.
-    starved: bool,
-}
-
-impl Tls {
-    pub(super) fn new(acceptor: TlsAcceptor, listener: TcpListener) -> Self {
-        Self { connections: TlsListener::new(acceptor, listener), starved: false }
-    }
-}
-
-impl Listener for Tls {
-    type Io = tokio_rustls::server::TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            match self.connections.accept().await {
-                Ok(connection) => {
-                    self.starved = false;
-                    return connection;
-                }
-                Err(TlsError::ListenerError(error)) => {
-                    if !std::mem::replace(&mut self.starved, true) {
-                        warn!(%error, "no connection to be had for the API");
-                    }
-                    tokio::time::sleep(REST).await;
-                }
-                // Whoever knocks without TLS knows it already.
-                Err(error) => debug!(%error, "TLS handshake"),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.connections.local_addr()
-    }
 }

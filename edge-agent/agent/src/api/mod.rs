@@ -1,5 +1,6 @@
 //! The local API: HTTP/1.1 over a Unix socket. `docs/api.md` describes it.
 
+mod connections;
 mod convert;
 mod desired;
 mod events;
@@ -22,6 +23,7 @@ mod token;
 pub mod view;
 
 use std::sync::Arc;
+use std::task;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -30,7 +32,6 @@ use axum::http::header::{CONTENT_TYPE, ORIGIN};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
-use axum::serve::Listener;
 use axum::{Json, Router};
 use device_model::DeviceId;
 use device_twin::{Limits, Twin};
@@ -46,7 +47,6 @@ use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::subscriptions::Subscriptions;
 use crate::twins::{Twins, Unavailable};
-use listen::Tls;
 pub(crate) use listen::{Certificate, Tcp};
 use request::{Named, Parameters};
 pub(crate) use token::Tokens;
@@ -86,22 +86,23 @@ impl Context {
 }
 
 /// Answers requests on `socket`, and on `tcp` if there is one, until the context's token is cancelled.
-pub(crate) async fn serve(
-    socket: Socket,
-    tcp: Option<Tcp>,
-    context: Context,
-) -> std::io::Result<()> {
+pub(crate) async fn serve(socket: Socket, tcp: Option<Tcp>, context: Context) {
     let stop = context.stop.clone();
     let routes = routes(context);
     let (listener, _place) = socket.into_parts();
-    let local = until(listener, routes.clone(), &stop);
+    let accept = move |cx: &mut task::Context<'_>| listener.poll_accept(cx).map_ok(first);
+    let local = connections::serve(accept, async |stream| Ok(stream), routes.clone(), &stop);
     let remote = async {
-        let Some(Tcp { listener, tls, tokens, .. }) = tcp else { return Ok(()) };
+        let Some(Tcp { listener, tls, tokens, .. }) = tcp else { return };
         let routes =
             routes.layer(middleware::from_fn_with_state(tokens.subscribe(), token::demand));
+        let accept = move |cx: &mut task::Context<'_>| listener.poll_accept(cx).map_ok(first);
         match tls {
-            Some(acceptor) => until(Tls::new(acceptor, listener), routes, &stop).await,
-            None => until(listener, routes, &stop).await,
+            Some(tls) => {
+                let greet = move |stream| tls.accept(stream);
+                connections::serve(accept, greet, routes, &stop).await;
+            }
+            None => connections::serve(accept, async |stream| Ok(stream), routes, &stop).await,
         }
     };
     let out_of_patience = async {
@@ -110,17 +111,14 @@ pub(crate) async fn serve(
     };
     // Somebody who asks for events and does not read them would hold a graceful end for ever.
     tokio::select! {
-        served = async { tokio::try_join!(local, remote) } => served.map(drop),
-        () = out_of_patience => Ok(()),
+        _ = async { tokio::join!(local, remote) } => {}
+        () = out_of_patience => {}
     }
 }
 
-async fn until<L>(listener: L, routes: Router, stop: &CancellationToken) -> std::io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned()).await
+/// The stream of a connection, without where it comes from.
+fn first<T, U>((stream, _): (T, U)) -> T {
+    stream
 }
 
 fn routes(context: Context) -> Router {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -135,6 +135,8 @@ pub(super) async fn demand(
     let mut answer = ErrorView::new(401, "Authorization", message, remedy).into_response();
     let challenge = HeaderValue::from_static("Bearer realm=\"edgetwin\"");
     answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    // Nor does a stranger stay: who does not read the answers to many requests would never be left.
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
