@@ -97,7 +97,7 @@ struct Registered {
     number: u64,
     dirty: Arc<Dirty>,
     stop: CancellationToken,
-    /// It is gone, and the store is being told so.
+    /// It is to be ended, and the store is being told so.
     ending: bool,
 }
 
@@ -385,6 +385,13 @@ impl Mappers {
         drop(registry);
         warn!(mapper = %name, devices = lost.len(), moved, why, "mapper gone");
         Ok(())
+    }
+
+    /// A mapper that could not be ended, and that nobody found gone, is there as before.
+    fn stays(&self, name: &MapperName, number: u64) {
+        if let Some(mapper) = self.registry().present(name, number) {
+            mapper.ending = false;
+        }
     }
 
     /// The store need not keep the registration of a mapper that is gone. Did it come back meanwhile, its task keeps it

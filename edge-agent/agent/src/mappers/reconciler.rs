@@ -82,6 +82,9 @@ impl Reconciler {
                 Some(End { name, number, done }) = self.ends.recv() => {
                     let ended = mappers.end(&name, number, "it serves another protocol now").await;
                     let stopped = ended == Err(Unavailable::Stopped);
+                    if ended.is_err() {
+                        mappers.stays(&name, number);
+                    }
                     // Whoever asked may have hung up.
                     let _ = done.send(ended);
                     if stopped {
@@ -177,6 +180,8 @@ mod tests {
     use device_twin::{Command, Report};
 
     use super::super::tests::{info, nobody, nobody_over};
+    use super::super::{MapperInfo, NotRegistered};
+    use super::*;
     use crate::feed::Origin;
     use crate::twins::faulty::Faulty;
     use crate::twins::tests::pump;
@@ -231,5 +236,38 @@ mod tests {
         mappers.end(&name, number, "a reason").await.unwrap_err();
         assert_eq!(mappers.owner(&device).as_ref(), Some(&name), "nobody else has it yet");
         assert_eq!(mappers.live_owner(&device), None);
+    }
+
+    #[tokio::test]
+    async fn who_could_not_change_its_protocol_has_its_devices_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, switch) = Faulty::new();
+        let (mappers, reconciler, _owner) = nobody_over(store);
+        let (name, pump) = ("one".into(), pump(0));
+        let one = info("one", &dir.path().join("one.sock"));
+        assert!(mappers.register(one.clone()).await.is_ok());
+        let device = pump.id.clone();
+        let online = Report::of(device.clone()).with_state(DeviceState::Online);
+        let said = vec![Command::Load(pump), Command::Report(online)];
+        mappers.twins.apply(said, Origin::Unasked).await.unwrap();
+        mappers.registry().leases.assign(&device, "test");
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let from = mappers.twins.feed().newest();
+        tasks.spawn(reconciler.run(from, Arc::default(), stop.clone()));
+
+        switch.fill(true);
+        let other = MapperInfo { protocol: "other".into(), ..one };
+        let refused = mappers.register(other.clone()).await.err();
+        assert!(matches!(refused, Some(NotRegistered::Unavailable(Unavailable::Store(_)))));
+        assert_eq!(mappers.live_owner(&device), Some(name), "it is not gone, and has it still");
+
+        switch.fill(false);
+        assert!(mappers.register(other).await.is_ok());
+        assert_eq!(mappers.live_owner(&device), None);
+        let twin = mappers.twins.twin(&device).await.unwrap().unwrap();
+        assert_eq!(twin.state(), DeviceState::Unknown);
+        stop.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 }
