@@ -380,6 +380,7 @@ mod tests {
         assert_eq!(feed.after(feed.newest() + 1, 1).unwrap_err(), Missed, "from another run");
         assert_eq!(feed.after(feed.newest() - 5, 100).unwrap().len(), 5);
     }
+
     /// An app says that a pump has this text.
     fn says(text: &str) -> (Command, Origin) {
         let mut report = PropertyReport::of("note");
