@@ -1,7 +1,7 @@
 //! A store in memory that fails when a test wants it to.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use device_model::{DeviceId, PropertyName};
 use device_twin::store::{Confirmed, Object, ObjectKey, Row, Stored};
@@ -13,11 +13,18 @@ pub(crate) struct Switch {
     full: Arc<AtomicBool>,
     /// A commit of more rows is refused; 0: none is.
     most: Arc<AtomicUsize>,
+    /// Kinds of the objects that it took.
+    kinds: Arc<Mutex<Vec<Arc<str>>>>,
 }
 
 impl Switch {
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Whether it took an object of that kind.
+    pub(crate) fn has(&self, kind: &str) -> bool {
+        self.kinds.lock().unwrap().iter().any(|known| **known == *kind)
     }
 
     pub(crate) fn limit(&self, rows: usize) {
@@ -104,7 +111,9 @@ impl Store for Faulty {
 
     fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
         self.works()?;
-        self.inner.put_object(object)
+        self.inner.put_object(object)?;
+        self.switch.kinds.lock().unwrap().push(object.key.kind.clone());
+        Ok(())
     }
 
     fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError> {

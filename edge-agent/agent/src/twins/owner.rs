@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use device_model::DeviceId;
 use device_model::DeviceState;
-use device_twin::store::Run;
+use device_twin::store::{Object, Run};
 use device_twin::{Change, Command, Outcome, Store, StoreError, Twin};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -44,6 +44,15 @@ impl Asked {
 struct Work {
     commands: Vec<Command>,
     pending: Vec<Pending>,
+    /// What the store is to hold as soon as it takes it.
+    owed: Option<Object>,
+}
+
+impl Work {
+    /// Tries to keep what is owed. Never taken, it is missed only by a next run whose clock did not go on.
+    fn pay(&mut self, core: &mut Core, health: &StoreHealth) {
+        self.owed.take_if(|object| health.note(core.store().put_object(object)).is_ok());
+    }
 }
 
 /// Works until it is told to stop; then everything is on the disk.
@@ -57,9 +66,13 @@ pub(super) fn own(
     feed: &Feed,
     health: &StoreHealth,
 ) -> Result<(), StoreError> {
-    let mut work = Work { commands: Vec::with_capacity(BATCH), pending: Vec::with_capacity(BATCH) };
-    // Before anything has a number. Not taken, it is missed only by a next run whose clock did not go on.
-    let _ = health.note(core.store().put_object(&run.object()));
+    let mut work = Work {
+        commands: Vec::with_capacity(BATCH),
+        pending: Vec::with_capacity(BATCH),
+        owed: Some(run.object()),
+    };
+    // Before anything has a number.
+    work.pay(&mut core, health);
     let mut next = requests.blocking_recv();
     while let Some(request) = next {
         match request {
@@ -105,7 +118,7 @@ pub(super) fn own(
 /// One transaction; then the feed; then the answers. If it fails, each request is one of its own: what is wrong may be
 /// with one of them alone.
 fn commit(core: &mut Core, work: &mut Work, feed: &Feed, health: &StoreHealth) {
-    let Work { commands, pending } = work;
+    let Work { commands, pending, .. } = work;
     if commands.is_empty() {
         return;
     }
@@ -155,6 +168,10 @@ fn commit(core: &mut Core, work: &mut Work, feed: &Feed, health: &StoreHealth) {
     health.commits.observe(begun.elapsed());
     if ticks {
         health.look(core);
+        // Where it takes nothing, one failure more would only put off the next look.
+        if health.fault().is_none() {
+            work.pay(core, health);
+        }
     }
     if !entries.is_empty() {
         feed.push(entries);

@@ -107,6 +107,21 @@ async fn what_the_store_does_not_take_is_an_error_of_the_call_and_heals_by_itsel
 }
 
 #[tokio::test]
+async fn a_run_that_the_store_does_not_take_at_first_is_kept_later() {
+    let (store, switch) = Faulty::new();
+    let core = Core::open(store, Settings::default(), now()).unwrap();
+    switch.fill(true);
+    let (twins, owner) = Twins::start(core, Run::first(now()), 64, Arc::default()).unwrap();
+    // It works all the same, and reads.
+    assert!(twins.twins().await.unwrap().is_empty());
+    assert!(twins.store_health().fault().is_some());
+    switch.fill(false);
+    tick_until(&twins, || switch.has(Run::KIND)).await;
+    twins.apply(vec![Command::Load(pump(0))], Origin::Unasked).await.unwrap().remove(0).unwrap();
+    owner.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
 async fn one_request_that_the_store_does_not_take_fails_alone() {
     let (store, switch) = Faulty::new();
     let (twins, _owner) = pumps(store).await;
