@@ -240,8 +240,8 @@ impl ImportArgs {
     fn import(&self) -> anyhow::Result<Outcome> {
         let Taken { content, left } = read(&self.file)?;
         let database = self.place.database()?;
-        let above = self.make_room(&database)?;
-        let content = content.restored(above, now());
+        let replaced = self.make_room(&database)?;
+        let content = content.restored(replaced.as_ref(), now());
         let dir = database.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         let workplace = tempfile::Builder::new().prefix(".import-").tempdir_in(dir);
@@ -252,19 +252,19 @@ impl ImportArgs {
         Ok(if imported.left.is_empty() { Outcome::Done } else { Outcome::Degraded })
     }
 
-    /// Whether there may be another store; the epoch of the one that is there.
-    fn make_room(&self, database: &Path) -> anyhow::Result<u64> {
+    /// Whether there may be another store; what is in the one that is there, if it can be read.
+    fn make_room(&self, database: &Path) -> anyhow::Result<Option<Content>> {
         if !database.try_exists()? {
-            return Ok(0);
+            return Ok(None);
         }
         let place = database.display();
         match SqliteStore::inspect(database, scratch()?.path()) {
-            Ok(Inspected { content, .. }) if self.force || content.is_empty() => Ok(content.epoch),
+            Ok(Inspected { content, .. }) if self.force || content.is_empty() => Ok(Some(content)),
             Ok(Inspected { content, .. }) => bail!(
                 "{place} holds {} devices; --force keeps them aside and imports, or name another directory with --dir",
                 content.twins.len()
             ),
-            Err(StoreError::Damaged { .. }) if self.force => Ok(0),
+            Err(StoreError::Damaged { .. }) if self.force => Ok(None),
             Err(StoreError::Damaged { reason, .. }) => {
                 bail!("{place} is damaged ({reason}); --force keeps it aside and imports")
             }

@@ -43,9 +43,14 @@ impl Content {
 
     /// What it is worth some time later: reported values are doubtful, as `restored`, until they are read again, and
     /// numbers of desired values that may have been given since are not given again. A desired value that was not
-    /// settled has such a new number itself. The epoch is that of a store that begins at `now`, and above `above` and the one it had.
+    /// settled has such a new number itself. The epoch is that of a store that begins at `now`, and above those that it and
+    /// `replaced` had, which it takes the place of; so are the numbers of events.
     #[must_use]
-    pub fn restored(mut self, above: u64, now: Timestamp) -> Self {
+    pub fn restored(mut self, replaced: Option<&Self>, now: Timestamp) -> Self {
+        let run = Run::restored(&self.objects, replaced.map_or(&[], |content| &content.objects));
+        self.objects.retain(|object| &*object.key.kind != Run::KIND);
+        self.objects.extend(run.map(Run::object));
+        let above = replaced.map_or(0, |content| content.epoch);
         let above = above.max(self.epoch).saturating_add(1);
         self.epoch = Self::epoch_at(now).max(above).min(LAST_VERSION);
         for property in self.twins.iter_mut().flat_map(|twin| &mut twin.properties) {

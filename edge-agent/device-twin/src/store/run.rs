@@ -13,8 +13,12 @@ const APART: u64 = 1 << 12;
 /// Numbers stay below 2^53, which a JSON reader with floating point numbers tells apart (RFC 8259, section 6).
 const LAST: u64 = (1 << (53 - BITS)) - 1;
 
-/// A run of an agent over a store. Its numbers begin above those of every run before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Runs that there may have been since a backup was made.
+const SINCE_BACKUP: u64 = 1024;
+
+/// A run of an agent over a store. Its numbers begin above those of every run before it, unless that gave more than 2^32
+/// and the clock has not gone on since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {
     /// Seconds since 1970, by the clock if that went on since the last run.
     second: u64,
@@ -24,7 +28,7 @@ impl Run {
     /// The kind of the store's object.
     pub const KIND: &str = "Run";
 
-    /// One that follows no other.
+    /// One that follows no other, by the clock alone.
     pub fn first(now: Timestamp) -> Self {
         let second = u64::try_from(now.as_millis() / 1000).unwrap_or(0);
         Self { second: second.min(LAST) }
@@ -35,12 +39,29 @@ impl Run {
     /// # Errors
     /// The store cannot be read; the error says what to do.
     pub fn next(store: &mut impl Store, now: Timestamp) -> Result<Self, StoreError> {
-        let last = store.object(&Self::key())?;
-        // One that cannot be read is worth no more than none.
-        let last = last.and_then(|object| serde_json::from_slice::<Self>(&object.body).ok());
-        let by_clock = Self::first(now).second;
-        let after = last.map_or(0, |Self { second }| second.saturating_add(APART));
-        Ok(Self { second: by_clock.max(after).min(LAST) })
+        let last = store.object(&Self::key())?.and_then(|object| Self::read(&object));
+        let by_clock = Self::first(now);
+        Ok(last.map_or(by_clock, |last| last.behind(1).max(by_clock)))
+    }
+
+    /// The last one over a store that was replaced by a backup of it, or of another: above what is in either, and above
+    /// the runs that there may have been since `backup` was made.
+    pub(crate) fn restored(backup: &[Object], replaced: &[Object]) -> Option<Self> {
+        let last = |objects: &[Object]| objects.iter().filter_map(Self::read).max();
+        last(backup).map(|last| last.behind(SINCE_BACKUP)).max(last(replaced))
+    }
+
+    /// One that begins behind so many after this one.
+    fn behind(self, runs: u64) -> Self {
+        Self { second: self.second.saturating_add(runs * APART).min(LAST) }
+    }
+
+    /// One that cannot be read is worth no more than none.
+    fn read(object: &Object) -> Option<Self> {
+        if object.key != Self::key() {
+            return None;
+        }
+        serde_json::from_slice(&object.body).ok()
     }
 
     /// It as an object, which the next run needs.

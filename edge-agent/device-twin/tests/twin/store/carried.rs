@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use device_model::{Generation, Quality, QualityCode, Value};
-use device_twin::store::{Content, Document, Row};
-use device_twin::{Durability, SqliteStore, Store, StoreError};
+use device_model::{Generation, Quality, QualityCode, Timestamp, Value};
+use device_twin::store::{Content, Document, Row, Run};
+use device_twin::{Durability, MemoryStore, SqliteStore, Store, StoreError};
 use rusqlite::Connection;
 
 use crate::fixture::{at, pump_id};
@@ -107,9 +107,10 @@ fn a_backup_is_doubted_and_its_numbers_are_not_given_again() {
     let directory = tempfile::tempdir().unwrap();
     drop(store(directory.path()));
     let old = inspect(directory.path()).unwrap();
-    let new = old.clone().restored(old.epoch + 5, at(-10_000_000));
+    let replaced = Content { epoch: old.epoch + 5, ..Content::default() };
+    let new = old.clone().restored(Some(&replaced), at(-10_000_000));
     assert_eq!(new.epoch, old.epoch + 6);
-    assert!(old.clone().restored(0, at(0)).epoch > new.epoch, "by the clock");
+    assert!(old.clone().restored(None, at(0)).epoch > new.epoch, "by the clock");
     let (before, after) = (speed(&old), speed(&new));
     let reported = after.reported.as_ref().unwrap();
     assert_eq!(reported.value, before.reported.as_ref().unwrap().value);
@@ -132,6 +133,43 @@ fn a_backup_is_doubted_and_its_numbers_are_not_given_again() {
             }
         }
     }
+}
+
+/// Where the next run over `content` begins, on a machine whose clock begins anew.
+fn next(content: &Content) -> u64 {
+    let mut store = MemoryStore::new();
+    content.put_into(&mut store).unwrap();
+    Run::next(&mut store, Timestamp::from_millis(0)).unwrap().start()
+}
+
+#[test]
+fn numbers_of_events_rise_over_a_backup_that_is_put_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = store(directory.path());
+    let mut runs = Vec::new();
+    let mut run = |store: &mut SqliteStore| {
+        let run = Run::next(store, Timestamp::from_millis(0)).unwrap();
+        store.put_object(&run.object()).unwrap();
+        runs.push(run.start());
+    };
+    run(&mut store);
+    let backup = serde_json::to_value(Document::new(&store.content().unwrap(), at(0))).unwrap();
+    (0..100).for_each(|_| run(&mut store));
+    let present = store.content().unwrap();
+    drop(store);
+    let last = runs[runs.len() - 1];
+    assert!(next(&present) > last);
+
+    let document: Document = serde_json::from_value(backup).unwrap();
+    let backup = document.content().unwrap();
+    assert!(next(&backup) < last, "as it was made");
+    for replaced in [None, Some(&present)] {
+        assert!(next(&backup.clone().restored(replaced, at(0))) > last);
+    }
+    // What has no run of its own goes on where the other one was.
+    let content = Content { objects: Vec::new(), ..backup };
+    assert!(next(&content.clone().restored(Some(&present), at(0))) > last);
+    assert!(content.restored(None, at(0)).objects.is_empty());
 }
 
 #[test]
