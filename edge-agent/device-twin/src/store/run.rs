@@ -15,6 +15,8 @@ const LAST: u64 = (1 << (53 - BITS)) - 1;
 
 /// Runs that there may have been since a backup was made.
 const SINCE_BACKUP: u64 = 1024;
+/// Seconds until the year 2200: a clock that is beyond says nothing, and must not use up the numbers.
+const BEYOND: u64 = 7_258_118_400;
 
 /// A run of an agent over a store. Its numbers begin above those of every run before it, unless that gave more than 2^32
 /// and the clock has not gone on since.
@@ -31,7 +33,7 @@ impl Run {
     /// One that follows no other, by the clock alone.
     pub fn first(now: Timestamp) -> Self {
         let second = u64::try_from(now.as_millis() / 1000).unwrap_or(0);
-        Self { second: second.min(LAST) }
+        Self { second: if second < BEYOND { second } else { 0 } }
     }
 
     /// The one that begins `now` over `store`, which does not hold it yet.
@@ -120,5 +122,20 @@ mod tests {
         store.put_object(&object).unwrap();
         assert_eq!(Run::next(&mut store, now).unwrap(), Run::first(now));
         assert_eq!(Run::first(Timestamp::from_millis(-1)).start(), 0);
+    }
+
+    #[test]
+    fn a_clock_beyond_reason_uses_no_numbers_up() {
+        let (mut store, now) = (MemoryStore::new(), Timestamp::from_millis(1_795_262_400_000));
+        store.put_object(&Run::first(now).object()).unwrap();
+        // The year 2242, and the end of all years.
+        for absurd in [8_589_934_592_000, i64::MAX] {
+            let run = Run::next(&mut store, Timestamp::from_millis(absurd)).unwrap();
+            assert_eq!(run, Run::first(now).behind(1));
+        }
+        assert_eq!(
+            Run::next(&mut MemoryStore::new(), Timestamp::from_millis(i64::MAX)).unwrap().start(),
+            0
+        );
     }
 }
