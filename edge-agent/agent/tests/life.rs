@@ -4,8 +4,11 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use device_model::Timestamp;
+use device_twin::store::Run;
+use device_twin::{SqliteStore, Store};
 use edge_agent::api::view::{DeviceView, Event, EventKind};
 use world::mapper::{FakeMapper, Heard};
 use world::{World, device, eventually, within};
@@ -169,18 +172,30 @@ async fn events_can_be_taken_up_where_they_were_left() {
     );
 }
 
+/// A run that begins when the clock says so.
+fn run_at(time: SystemTime) -> Run {
+    Run::first(Timestamp::from(time))
+}
+
 #[tokio::test]
-async fn numbers_of_events_rise_over_runs_that_begin_in_the_same_second() {
+async fn numbers_of_events_rise_over_runs_though_the_clock_was_set_back() {
     let mut world = World::with(&[("pump", "")]).await;
-    let mut last = 0;
+    world.stop().await;
+    // As if the clock had been a day ahead when an agent ran here.
+    let ahead = run_at(SystemTime::now() + Duration::from_secs(24 * 3600));
+    let mut store = SqliteStore::open(&world.config.store.dir.join(SqliteStore::FILE)).unwrap();
+    store.put_object(&ahead.object()).unwrap();
+    drop(store);
+    let mut last = ahead.start();
     for run in 1..=3 {
+        world.restart_stopped().await;
         let (stream, mut events) = world.events("").await;
         world.write("pump.yaml", &device("pump", &run.to_string()));
         let event = within("an event of this run", events.recv()).await.unwrap();
-        assert!(event.id > last, "{} after {last}", event.id);
+        assert!(event.id >= last + (1 << 32), "{} after {last}", event.id);
         last = event.id;
         drop(stream);
-        world.restart().await;
+        world.stop().await;
     }
 }
 
