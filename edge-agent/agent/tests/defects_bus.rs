@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use world::bus::Bus;
 use world::mapper::FakeMapper;
-use world::outside::{Outside, unhindered};
+use world::outside::{Outside, Pace};
 use world::{World, eventually, within};
 
 const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
@@ -64,6 +64,7 @@ async fn h05_a_poisoned_update_harms_neither_its_device_nor_another() {
 
 #[tokio::test]
 async fn h07_without_a_broker_reports_are_stored_as_fast_as_ever() {
+    let alone = Pace::alone().await;
     let address = Outside::nowhere().await;
     let world = World::start(&[("pump", "")], |config| {
         config.mqtt.mode = MqttMode::External;
@@ -71,11 +72,13 @@ async fn h07_without_a_broker_reports_are_stored_as_fast_as_ever() {
     })
     .await;
     let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let mut pace = Pace::default();
     for number in 0..1000 {
         let speed = number.to_string();
         let report = [("speed", &*speed, &[][..])];
-        unhindered(mapper.report("pump", &report)).await.unwrap();
+        pace.note(mapper.report("pump", &report)).await.unwrap();
     }
+    pace.keeps_up_with(&alone);
     assert_eq!(speed(&world).await.reported.unwrap().value.as_deref(), Some("999"));
 }
 

@@ -13,7 +13,7 @@ use procfs::net::TcpState;
 use serde_json::{Value, json};
 use world::bus::Bus;
 use world::mapper::FakeMapper;
-use world::outside::{Gate, Outside, unhindered};
+use world::outside::{Gate, Outside, Pace};
 use world::{World, eventually};
 
 const UPDATE: &str = "$hw/events/device/demo/pump/twin/update";
@@ -76,6 +76,7 @@ async fn an_app_on_an_external_broker_is_served() {
 
 #[tokio::test]
 async fn a_broker_that_comes_late_delays_nothing_and_gets_the_newest_values() {
+    let alone = Pace::alone().await;
     let address = Outside::nowhere().await;
     let world = World::start(&[("pump", "")], |config| {
         outside(address)(config);
@@ -87,9 +88,11 @@ async fn a_broker_that_comes_late_delays_nothing_and_gets_the_newest_values() {
     assert!(reason.contains(&address.to_string()), "{part}");
     assert!(part["remedy"].as_str().unwrap().contains("mqtt.external.url"), "{part}");
     let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+    let mut pace = Pace::default();
     for speed in 1..=100 {
-        unhindered(report(&mut mapper, speed)).await;
+        pace.note(report(&mut mapper, speed)).await;
     }
+    pace.keeps_up_with(&alone);
     let _broker = Outside::start_at(address).await;
     until_part(&world, "ok").await;
     let mut app = Bus::join(address, "app").await;
@@ -124,6 +127,7 @@ async fn what_apps_sent_while_the_agent_was_away_is_done_when_it_is_back() {
 
 #[tokio::test]
 async fn a_frozen_broker_delays_no_twin_and_gets_the_newest_values_afterwards() {
+    let alone = Pace::alone().await;
     let broker = Outside::start().await;
     let gate = Gate::to(broker.address).await;
     let mut app = Bus::join(broker.address, "app").await;
@@ -133,9 +137,11 @@ async fn a_frozen_broker_delays_no_twin_and_gets_the_newest_values_afterwards() 
     report(&mut mapper, 1).await;
     app.next("update/document").await;
     gate.freeze();
+    let mut pace = Pace::default();
     for speed in 0..2000 {
-        unhindered(report(&mut mapper, speed)).await;
+        pace.note(report(&mut mapper, speed)).await;
     }
+    pace.keeps_up_with(&alone);
     assert_eq!(
         world
             .device("pump")

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use edge_agent::config::MqttMode;
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::{StorageBackend, StorageConfig};
 use mqtt5::broker::router::MessageRouter;
@@ -17,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::eventually;
+use super::mapper::FakeMapper;
+use super::{World, eventually};
 
 /// A broker of its own; gone when dropped, with all sessions.
 pub(crate) struct Outside {
@@ -27,12 +29,48 @@ pub(crate) struct Outside {
     _tasks: JoinSet<()>,
 }
 
-/// Waits for what must not wait for a broker, on however busy a machine: whoever waited for one that is not there, or does
-/// not answer, would wait longer.
-pub(crate) async fn unhindered<T>(waiting: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(5), waiting).await {
-        Ok(value) => value,
-        Err(_) => panic!("it waited for the broker"),
+/// How long single reports took.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Vec<Duration>);
+
+impl Pace {
+    /// That of an agent of its own that knows no broker.
+    pub(crate) async fn alone() -> Self {
+        let world = World::start(&[("pump", "")], |config| config.mqtt.mode = MqttMode::Off).await;
+        let mut mapper = FakeMapper::ours(&world.addresses.dmi, "mapper").await;
+        let mut pace = Self::default();
+        for number in 0..200 {
+            let speed = number.to_string();
+            pace.note(mapper.report("pump", &[("speed", &speed, &[])])).await.unwrap();
+        }
+        pace
+    }
+
+    /// Waits for one that must not wait for a broker, on however busy a machine: whoever waited for one that is not there,
+    /// or does not answer, would wait longer.
+    pub(crate) async fn note<T>(&mut self, waiting: impl Future<Output = T>) -> T {
+        let begin = Instant::now();
+        match tokio::time::timeout(Duration::from_secs(5), waiting).await {
+            Ok(value) => {
+                self.0.push(begin.elapsed());
+                value
+            }
+            Err(_) => panic!("it waited for the broker"),
+        }
+    }
+
+    /// Half of them took no longer.
+    fn median(&self) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        sorted[sorted.len() / 2]
+    }
+
+    /// That they took about as long as without a broker: what waited, if only for a little, would be far behind.
+    pub(crate) fn keeps_up_with(&self, alone: &Self) {
+        let (here, alone) = (self.median(), alone.median());
+        let most = 10 * alone + Duration::from_millis(50);
+        assert!(here <= most, "{here:?}, and {alone:?} without a broker");
     }
 }
 
