@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("mapper-modbus", &["device-model", "mapper-sdk"], &["rusqlite", "mqtt5", "axum", "tonic"]),
     ("sim-modbus", &[], &["tonic", "rusqlite", "mqtt5"]),
     ("device-twin", &["device-model"], &["tokio", "tonic", "mqtt5"]),
+    ("edge-link", &["device-model"], &["tokio", "tonic", "rusqlite", "kube"]),
     (
         "edge-agent",
         &["device-model", "device-twin", "dmi", "exposition"],
