@@ -1,0 +1,7 @@
+//! Objects on their way to the edge.
+
+mod histories;
+mod queue;
+mod receiver;
+mod space;
+mod world;
