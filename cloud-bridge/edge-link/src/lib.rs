@@ -1,12 +1,13 @@
 //! The channel between a cloud and an edge node, as KubeEdge speaks it, without I/O, clock or task.
 //!
 //! [`frame`] reads and writes a [`Message`]; [`Resource`] is what one is about; [`content`] holds what is in one where
-//! both ends need it. [`down`] holds the rules of what is sent again and what is acknowledged on the way from the cloud
-//! to the edge, for both ends: each is a state that is told what happened, with the caller's time, and says what to do.
+//! both ends need it. [`down`] and [`up`] are the rules of what is sent again and what is acknowledged, for both ends:
+//! each is a state that is told what happened, with the caller's time, and says what to do. The rules, each with its
+//! test, are listed in `docs/channel.md`.
 //!
 //! Invariants:
-//! - what is acknowledged is committed;
-//! - within one life of an object an older state never takes the place of a newer one;
+//! - what is acknowledged is committed, and what is confirmed is visible in the cloud;
+//! - within one life of an object an older state never takes the place of a newer one, in either direction;
 //! - the end of a life never ends another one of the same name;
 //! - no octets of a peer end in a panic.
 
@@ -17,6 +18,7 @@ pub mod frame;
 mod message;
 mod object;
 mod resource;
+pub mod up;
 pub mod words;
 
 pub use message::{Header, Message, MessageId, Route};

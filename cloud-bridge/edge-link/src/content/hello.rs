@@ -53,7 +53,7 @@ pub struct Welcome {
 }
 
 /// How a report of a device was taken; the content of a [`crate::Message::confirmation`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Confirmation {
     /// All of it; the only word of KubeEdge's clouds, and the one for KubeEdge's edges.
     #[default]

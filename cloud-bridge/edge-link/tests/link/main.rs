@@ -8,4 +8,5 @@ mod down;
 mod frames;
 mod resources;
 mod search;
+mod up;
 mod vectors;
