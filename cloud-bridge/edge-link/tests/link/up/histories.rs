@@ -16,6 +16,7 @@ const PLENTY: Budget = Budget {
     wipes: 3,
     rebirths: 5,
     erasures: 3,
+    refusals: 20,
 };
 
 proptest! {

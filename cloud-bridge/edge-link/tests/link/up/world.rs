@@ -35,6 +35,8 @@ pub struct Budget {
     pub rebirths: u8,
     /// The API server's record of a device is deleted.
     pub erasures: u8,
+    /// The API server does not take what the hub writes.
+    pub refusals: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub enum Step {
     Double(usize),
     /// The API server takes what the hub has of a device.
     Write(usize),
+    /// It does not take it, and says what it has.
+    Refuse(usize),
     Confirm(usize),
     LoseConfirmation(usize),
     Cut,
@@ -149,6 +153,9 @@ impl Up {
             }
             if self.hub[device].clone().write().is_some() {
                 steps.push(Step::Write(device));
+                if budget.refusals > 0 {
+                    steps.push(Step::Refuse(device));
+                }
             }
             if budget.erasures > 0 && self.api[device].is_some() && !self.linked {
                 steps.push(Step::Erase(device));
@@ -226,6 +233,14 @@ impl Up {
                 self.up.sort();
             }
             Step::Write(device) => self.write(device)?,
+            Step::Refuse(device) => {
+                self.budget.refusals -= 1;
+                self.hub[device].write();
+                let point = self.api[device].as_ref().map(|status| &status.point);
+                for (id, answer) in self.hub[device].refused(point) {
+                    self.answer(id, answer);
+                }
+            }
             Step::Confirm(at) => {
                 let (id, said) = self.down.remove(at);
                 self.confirm(&id, &said)?;
