@@ -38,6 +38,11 @@ impl Window {
     pub fn of(messages: usize) -> Self {
         Self(messages.max(1))
     }
+
+    /// How many.
+    pub fn messages(self) -> usize {
+        self.0
+    }
 }
 
 /// The objects of one node, as its hub knows them. `T` is the object's body, or what the caller finds it by.

@@ -122,7 +122,14 @@ impl<K: Ord + Clone> Outbox<K> {
     /// A change of a twin was committed.
     pub fn note(&mut self, key: &K, uid: &Uid, rev: u64) {
         match self.twins.get_mut(key) {
-            Some(twin) if twin.uid == *uid => twin.rev = rev.max(twin.rev),
+            Some(twin) if twin.uid == *uid => {
+                twin.rev = rev.max(twin.rev);
+                // What waited before goes with what is live.
+                let place = twin.place.filter(|_| self.linked);
+                if let Some((place, key)) = place.and_then(|at| self.backlog.remove_entry(&at)) {
+                    self.live.insert(place, key);
+                }
+            }
             _ => {
                 self.forget(key);
                 self.twins.insert(key.clone(), Twin::new(uid.clone(), rev, 0, true));
@@ -146,10 +153,11 @@ impl<K: Ord + Clone> Outbox<K> {
     /// Says [`Told::Behind`] or [`Told::Nothing`].
     pub fn connect(&mut self, welcome: Option<&Welcome>) -> Told<K> {
         self.disconnect();
-        self.linked = true;
-        let Some(welcome) = welcome else { return Told::Nothing };
+        let Some(welcome) = welcome else {
+            self.linked = true;
+            return Told::Nothing;
+        };
         if welcome.has.iter().any(|point| self.is_behind(point)) {
-            self.linked = false;
             let highest = welcome.has.iter().map(|point| point.epoch).max();
             return Told::Behind(highest.unwrap_or(self.epoch) + 1);
         }
@@ -164,6 +172,7 @@ impl<K: Ord + Clone> Outbox<K> {
             twin.learn(has.filter(|point| point.epoch == self.epoch));
             self.consider(&key);
         }
+        self.linked = true;
         Told::Nothing
     }
 

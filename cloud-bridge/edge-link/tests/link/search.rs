@@ -5,12 +5,19 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 
+use proptest::prop_assert;
+use proptest::sample::Index;
+use proptest::test_runner::TestCaseError;
+
 /// A world that can be searched.
 pub trait World: Clone + Hash + Sized {
-    type Step: Clone + Debug;
+    type Step: Copy + Debug;
 
-    /// All that can happen next, with what it leads to. A step that breaks what must hold says what.
-    fn next(&self) -> Vec<(Self::Step, Result<Self, &'static str>)>;
+    /// All that can happen next.
+    fn steps(&self) -> Vec<Self::Step>;
+
+    /// Has it happen. A step that breaks what must hold says what.
+    fn step(&mut self, step: Self::Step) -> Result<(), &'static str>;
 
     /// What must hold wherever the world may stand.
     fn check(&self) -> Result<(), &'static str>;
@@ -45,7 +52,7 @@ pub fn search<W: World>(start: W) -> Searched<W::Step> {
     let way = |ways: &[(usize, Option<W::Step>)], mut at: usize| {
         let mut steps = Vec::new();
         while let (before, Some(step)) = &ways[at] {
-            steps.push(step.clone());
+            steps.push(*step);
             at = *before;
         }
         steps.reverse();
@@ -58,13 +65,14 @@ pub fn search<W: World>(start: W) -> Searched<W::Step> {
                 let broken = Some((what, way(&ways, at)));
                 return Searched { states: known.len(), depth, broken };
             }
-            for (step, after) in world.next() {
-                match after {
-                    Ok(after) if known.insert(fingerprint(&after)) => {
+            for step in world.steps() {
+                let mut after = world.clone();
+                match after.step(step) {
+                    Ok(()) if known.insert(fingerprint(&after)) => {
                         ways.push((at, Some(step)));
                         next.push((ways.len() - 1, after));
                     }
-                    Ok(_) => {}
+                    Ok(()) => {}
                     Err(what) => {
                         let mut steps = way(&ways, at);
                         steps.push(step);
@@ -90,6 +98,20 @@ pub fn holds(what: &str, world: impl World) {
     let searched = search(world);
     println!("{what}: {} states, depth {}", searched.states, searched.depth);
     assert!(searched.broken.is_none(), "{:?}", searched.broken);
+}
+
+/// Goes one way through `world`, by chance: nothing is broken on it.
+pub fn follow(mut world: impl World, choices: &[Index]) -> Result<(), TestCaseError> {
+    for choice in choices {
+        let steps = world.steps();
+        if steps.is_empty() {
+            break;
+        }
+        let step = steps[choice.index(steps.len())];
+        let done = world.step(step).and_then(|()| world.check());
+        prop_assert!(done.is_ok(), "{:?}: {:?}", step, done);
+    }
+    Ok(())
 }
 
 /// Searches `world` until something is broken there, and says what.

@@ -3,10 +3,9 @@
 use edge_link::down::Window;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::TestCaseError;
 
 use super::world::{Budget, Down, Peer};
-use crate::search::World;
+use crate::search::follow;
 
 const PLENTY: Budget = Budget {
     changes: 30,
@@ -17,21 +16,6 @@ const PLENTY: Budget = Budget {
     restarts: 10,
     wipes: 3,
 };
-
-fn follow(mut world: Down, choices: &[Index]) -> Result<(), TestCaseError> {
-    for choice in choices {
-        let steps = world.steps();
-        if steps.is_empty() {
-            break;
-        }
-        let step = steps[choice.index(steps.len())];
-        let done = world.step(step);
-        prop_assert!(done.is_ok(), "{:?}: {:?}", step, done);
-    }
-    let quiet = world.check();
-    prop_assert!(quiet.is_ok(), "{:?}", quiet);
-    Ok(())
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use edge_link::MessageId;
 use edge_link::content::Holding;
 use edge_link::down::{
     Delivery, Outgoing, Queue, QueueSettings, Receiver, Said, Task, Verdict, Window,
 };
-use edge_link::{Kind, MessageId, ObjectKey, Uid, Version};
 
+use super::names::{key, object_of, state_of, uid, version};
 use crate::search::World;
 
 /// One object at the API server, or at the edge.
@@ -102,46 +103,11 @@ pub struct Down {
 
 const OVER: u8 = u8::MAX;
 
-const OBJECTS: usize = 4;
-const LIVES: usize = 32;
-const STATES: u8 = 40;
-
-/// Names are made once, and cheap to clone.
-static KEYS: LazyLock<[ObjectKey; OBJECTS]> = LazyLock::new(|| {
-    ["a", "b", "c", "d"].map(|name| ObjectKey::new(Some("demo"), Kind::DEVICE, name).unwrap())
-});
-static UIDS: LazyLock<[[Uid; LIVES]; OBJECTS]> = LazyLock::new(|| {
-    std::array::from_fn(|object| {
-        std::array::from_fn(|life| Uid::new(&format!("{object}-{life}")).unwrap())
-    })
-});
-/// Every other state has another `spec`; resource versions tell nothing to those who compare them.
-static VERSIONS: LazyLock<Vec<Version>> = LazyLock::new(|| {
-    let version =
-        |state: u8| Version::new(&(99 - state).to_string()).of_generation((state / 2).into());
-    (0..STATES).map(version).collect()
-});
 static PROBE: LazyLock<MessageId> = LazyLock::new(|| MessageId::new("new").unwrap());
 
-pub fn key(object: usize) -> ObjectKey {
-    KEYS[object].clone()
-}
-
-fn uid(object: usize, life: u8) -> Uid {
-    UIDS[object][usize::from(life)].clone()
-}
-
-fn version(state: u8) -> Version {
-    VERSIONS[usize::from(state)].clone()
-}
-
-fn object_of(uid: &Uid) -> (usize, u8) {
-    let (object, life) = uid.as_str().split_once('-').unwrap();
-    (object.parse().unwrap(), life.parse().unwrap())
-}
-
-fn state_of(of: &Version) -> u8 {
-    99 - of.resource_version.parse::<u8>().unwrap()
+/// An id that no message keeps.
+fn probe() -> MessageId {
+    PROBE.clone()
 }
 
 fn holding(at: usize, object: Object) -> Holding {
@@ -170,139 +136,8 @@ impl Down {
         }
     }
 
-    /// Everything that can happen, as far as the budget goes.
-    pub fn steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let budget = &self.budget;
-        let in_order = self.edge == Peer::EdgeCore;
-        for (at, object) in self.api.iter().enumerate() {
-            if budget.changes > 0 {
-                steps.push(Step::Write(at));
-                if object.state > 0 {
-                    steps.push(Step::Delete(at));
-                }
-            }
-            if self.view[at] != *object {
-                steps.push(Step::Watch(at));
-            }
-        }
-        if self.linked {
-            if self.hub.clone().next(self.clock(), PROBE.clone()).is_some() {
-                steps.push(Step::Send);
-            }
-            if budget.timeouts > 0 && self.hub.in_flight() > 0 {
-                steps.push(Step::Timeout);
-            }
-            for at in 0..self.down.len() {
-                if in_order && at > 0 {
-                    break;
-                }
-                steps.push(Step::Deliver(at));
-                if !in_order && budget.losses > 0 {
-                    steps.push(Step::Lose(at));
-                }
-                if !in_order && budget.doubles > 0 {
-                    steps.push(Step::Double(at));
-                }
-            }
-            for at in 0..self.up.len() {
-                if in_order && at > 0 {
-                    break;
-                }
-                steps.push(Step::Acknowledge(at));
-                if !in_order && budget.losses > 0 {
-                    steps.push(Step::LoseAcknowledgement(at));
-                }
-            }
-            if budget.cuts > 0 {
-                steps.push(Step::Cut);
-            }
-        } else {
-            steps.push(Step::Connect);
-        }
-        if budget.restarts > 0 {
-            steps.extend([Step::RestartHub, Step::RestartEdge]);
-        }
-        if budget.wipes > 0 && self.edge != Peer::EdgeCore {
-            steps.push(Step::WipeEdge);
-        }
-        steps
-    }
-
     fn clock(&self) -> Duration {
         Duration::from_secs(self.now.into())
-    }
-
-    pub fn step(&mut self, step: Step) -> Result<(), &'static str> {
-        match step {
-            Step::Write(at) => {
-                self.budget.changes -= 1;
-                let object = &mut self.api[at];
-                if object.state == 0 {
-                    object.life += 1;
-                }
-                object.state += 1;
-            }
-            Step::Delete(at) => {
-                self.budget.changes -= 1;
-                self.api[at].state = 0;
-            }
-            Step::Watch(at) => self.watch(at),
-            Step::Send => self.send(),
-            Step::Timeout => {
-                self.budget.timeouts -= 1;
-                self.now += 1;
-            }
-            Step::Deliver(at) => {
-                let message = self.down.remove(at);
-                self.deliver(message)?;
-            }
-            Step::Lose(at) => {
-                self.budget.losses -= 1;
-                self.down.remove(at);
-            }
-            Step::Double(at) => {
-                self.budget.doubles -= 1;
-                self.down.push(self.down[at].clone());
-                self.down.sort();
-            }
-            Step::Acknowledge(at) => {
-                let id = self.up.remove(at);
-                self.acknowledge(&id);
-            }
-            Step::LoseAcknowledgement(at) => {
-                self.budget.losses -= 1;
-                self.up.remove(at);
-            }
-            Step::Cut => {
-                self.budget.cuts -= 1;
-                self.cut();
-            }
-            Step::Connect => self.connect(),
-            Step::RestartHub => {
-                self.budget.restarts -= 1;
-                self.cut();
-                let settings = QueueSettings { resend_after: Duration::from_secs(1), sends: 2 };
-                self.hub = Queue::new(settings);
-                self.view = vec![Object::default(); self.api.len()];
-                (0..self.api.len()).for_each(|at| self.watch(at));
-            }
-            Step::RestartEdge => {
-                self.budget.restarts -= 1;
-                self.cut();
-                self.receiver = Receiver::new(self.receiver.held().collect::<Vec<_>>());
-            }
-            Step::WipeEdge => {
-                self.budget.wipes -= 1;
-                self.cut();
-                let nothing = vec![Object::default(); self.api.len()];
-                if self.edge != Peer::Broken(Mistake::SaysNothing) {
-                    self.receiver = Receiver::default();
-                }
-                (self.store, self.seen) = (nothing.clone(), nothing);
-            }
-        }
-        Ok(())
     }
 
     fn watch(&mut self, at: usize) {
@@ -317,7 +152,7 @@ impl Down {
 
     fn send(&mut self) {
         // The order alone tells messages of one link apart; a message that is sent again keeps its id.
-        let id = PROBE.clone();
+        let id = probe();
         let mut tried = self.hub.clone();
         let Some(message) = tried.next(self.clock(), id.clone()) else { return };
         let id = if message.id == id { message.order.to_string() } else { return self.again() };
@@ -333,7 +168,7 @@ impl Down {
     }
 
     fn again(&mut self) {
-        let message = self.hub.next(self.clock(), PROBE.clone()).unwrap();
+        let message = self.hub.next(self.clock(), probe()).unwrap();
         self.push(message);
     }
 
@@ -445,7 +280,7 @@ impl Down {
             if !world.linked {
                 world.connect();
             }
-            while world.hub.clone().next(world.clock(), PROBE.clone()).is_some() {
+            while world.hub.clone().next(world.clock(), probe()).is_some() {
                 world.send();
             }
             if world.down.is_empty() && world.up.is_empty() && world.hub.in_flight() == 0 {
@@ -477,15 +312,134 @@ impl Down {
 impl World for Down {
     type Step = Step;
 
-    fn next(&self) -> Vec<(Step, Result<Self, &'static str>)> {
-        self.steps()
-            .into_iter()
-            .map(|step| {
-                let mut after = self.clone();
-                let done = after.step(step);
-                (step, done.map(|()| after))
-            })
-            .collect()
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let budget = &self.budget;
+        let in_order = self.edge == Peer::EdgeCore;
+        for (at, object) in self.api.iter().enumerate() {
+            if budget.changes > 0 {
+                steps.push(Step::Write(at));
+                if object.state > 0 {
+                    steps.push(Step::Delete(at));
+                }
+            }
+            if self.view[at] != *object {
+                steps.push(Step::Watch(at));
+            }
+        }
+        if self.linked {
+            if self.hub.clone().next(self.clock(), probe()).is_some() {
+                steps.push(Step::Send);
+            }
+            if budget.timeouts > 0 && self.hub.in_flight() > 0 {
+                steps.push(Step::Timeout);
+            }
+            for at in 0..self.down.len() {
+                if in_order && at > 0 {
+                    break;
+                }
+                steps.push(Step::Deliver(at));
+                if !in_order && budget.losses > 0 {
+                    steps.push(Step::Lose(at));
+                }
+                if !in_order && budget.doubles > 0 {
+                    steps.push(Step::Double(at));
+                }
+            }
+            for at in 0..self.up.len() {
+                if in_order && at > 0 {
+                    break;
+                }
+                steps.push(Step::Acknowledge(at));
+                if !in_order && budget.losses > 0 {
+                    steps.push(Step::LoseAcknowledgement(at));
+                }
+            }
+            if budget.cuts > 0 {
+                steps.push(Step::Cut);
+            }
+        } else {
+            steps.push(Step::Connect);
+        }
+        if budget.restarts > 0 {
+            steps.extend([Step::RestartHub, Step::RestartEdge]);
+        }
+        if budget.wipes > 0 && self.edge != Peer::EdgeCore {
+            steps.push(Step::WipeEdge);
+        }
+        steps
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), &'static str> {
+        match step {
+            Step::Write(at) => {
+                self.budget.changes -= 1;
+                let object = &mut self.api[at];
+                if object.state == 0 {
+                    object.life += 1;
+                }
+                object.state += 1;
+            }
+            Step::Delete(at) => {
+                self.budget.changes -= 1;
+                self.api[at].state = 0;
+            }
+            Step::Watch(at) => self.watch(at),
+            Step::Send => self.send(),
+            Step::Timeout => {
+                self.budget.timeouts -= 1;
+                self.now += 1;
+            }
+            Step::Deliver(at) => {
+                let message = self.down.remove(at);
+                self.deliver(message)?;
+            }
+            Step::Lose(at) => {
+                self.budget.losses -= 1;
+                self.down.remove(at);
+            }
+            Step::Double(at) => {
+                self.budget.doubles -= 1;
+                self.down.push(self.down[at].clone());
+                self.down.sort();
+            }
+            Step::Acknowledge(at) => {
+                let id = self.up.remove(at);
+                self.acknowledge(&id);
+            }
+            Step::LoseAcknowledgement(at) => {
+                self.budget.losses -= 1;
+                self.up.remove(at);
+            }
+            Step::Cut => {
+                self.budget.cuts -= 1;
+                self.cut();
+            }
+            Step::Connect => self.connect(),
+            Step::RestartHub => {
+                self.budget.restarts -= 1;
+                self.cut();
+                let settings = QueueSettings { resend_after: Duration::from_secs(1), sends: 2 };
+                self.hub = Queue::new(settings);
+                self.view = vec![Object::default(); self.api.len()];
+                (0..self.api.len()).for_each(|at| self.watch(at));
+            }
+            Step::RestartEdge => {
+                self.budget.restarts -= 1;
+                self.cut();
+                self.receiver = Receiver::new(self.receiver.held().collect::<Vec<_>>());
+            }
+            Step::WipeEdge => {
+                self.budget.wipes -= 1;
+                self.cut();
+                let nothing = vec![Object::default(); self.api.len()];
+                if self.edge != Peer::Broken(Mistake::SaysNothing) {
+                    self.receiver = Receiver::default();
+                }
+                (self.store, self.seen) = (nothing.clone(), nothing);
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -503,7 +457,7 @@ impl World for Down {
                 }
             }
         }
-        if self.hub.in_flight() > 2 {
+        if self.hub.in_flight() > self.window.messages() {
             return Err("more messages were in flight than may be");
         }
         self.rest()

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::world::{Budget, Up};
-use crate::search::World;
+use crate::search::follow;
 
 const PLENTY: Budget = Budget {
     changes: 60,
@@ -24,17 +24,6 @@ proptest! {
 
     #[test]
     fn twins_come_to_agree_through_any_history(choices in prop::collection::vec(any::<Index>(), 1..200)) {
-        let mut world = Up::new(None, 3, PLENTY);
-        for choice in choices {
-            let steps = world.steps();
-            if steps.is_empty() {
-                break;
-            }
-            let step = steps[choice.index(steps.len())];
-            let done = world.step(step);
-            prop_assert!(done.is_ok(), "{:?}: {:?}", step, done);
-            let quiet = world.check();
-            prop_assert!(quiet.is_ok(), "{:?}: {:?}", step, quiet);
-        }
+        follow(Up::new(None, 3, PLENTY), &choices)?;
     }
 }

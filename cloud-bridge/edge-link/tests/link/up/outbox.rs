@@ -125,6 +125,29 @@ fn live_changes_go_before_the_backlog_and_do_not_starve_it() {
 }
 
 #[test]
+fn a_live_change_of_what_waited_before_goes_first() {
+    let settings = OutboxSettings { in_flight: 1, ..OutboxSettings::default() };
+    let mut edge = Edge::new(settings);
+    ["old-1", "old-2", "old-3"].iter().for_each(|name| edge.note(name, 1));
+    edge.outbox.connect(None);
+    edge.note("old-3", 2);
+    assert_eq!(edge.sent(0), ["1 old-3 0..2"], "both of it in one");
+}
+
+#[test]
+fn what_a_cloud_turns_out_not_to_have_waits_behind_live_changes() {
+    let settings = OutboxSettings { in_flight: 1, ..OutboxSettings::default() };
+    let mut edge = Edge::new(settings);
+    for name in ["lost-1", "lost-2"] {
+        edge.outbox.restore(&name, uid(name), 7, Some(&point(name, 5, 7)));
+    }
+    assert!(edge.outbox.is_settled());
+    assert_eq!(edge.outbox.connect(Some(&Welcome::default())), Told::Nothing);
+    edge.note("live", 1);
+    assert_eq!(edge.sent(0), ["1 live 0..1"]);
+}
+
+#[test]
 fn no_more_are_in_flight_than_may_be() {
     let settings = OutboxSettings { in_flight: 2, ..OutboxSettings::default() };
     let mut edge = Edge::new(settings);

@@ -141,155 +141,6 @@ impl Up {
         Duration::from_secs(self.now.into())
     }
 
-    pub fn steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let budget = &self.budget;
-        for device in 0..self.twins.len() {
-            if budget.changes > 0 {
-                steps.extend((0..PROPERTIES).map(|property| Step::Change(device, property)));
-            }
-            if budget.rebirths > 0 {
-                steps.push(Step::Rebirth(device));
-            }
-            if self.hub[device].clone().write().is_some() {
-                steps.push(Step::Write(device));
-                if budget.refusals > 0 {
-                    steps.push(Step::Refuse(device));
-                }
-            }
-            if budget.erasures > 0 && self.api[device].is_some() && !self.linked {
-                steps.push(Step::Erase(device));
-            }
-        }
-        if self.linked {
-            if self.outbox.clone().next(self.clock(), self.id()).is_some() {
-                steps.push(Step::Send);
-            }
-            if budget.timeouts > 0 && self.outbox.in_flight() > 0 {
-                steps.push(Step::Timeout);
-            }
-            for at in 0..self.up.len() {
-                steps.push(Step::Deliver(at));
-                if budget.losses > 0 {
-                    steps.push(Step::Lose(at));
-                }
-                if budget.doubles > 0 {
-                    steps.push(Step::Double(at));
-                }
-            }
-            for at in 0..self.down.len() {
-                steps.push(Step::Confirm(at));
-                if budget.losses > 0 {
-                    steps.push(Step::LoseConfirmation(at));
-                }
-            }
-            if budget.cuts > 0 {
-                steps.push(Step::Cut);
-            }
-        } else {
-            steps.push(Step::Connect);
-        }
-        if budget.restarts > 0 {
-            steps.extend([Step::RestartHub, Step::RestartEdge]);
-        }
-        if budget.wipes > 0 {
-            steps.push(Step::WipeEdge);
-        }
-        steps
-    }
-
-    pub fn step(&mut self, step: Step) -> Result<(), &'static str> {
-        match step {
-            Step::Change(device, property) => {
-                self.budget.changes -= 1;
-                self.change(device, &[property]);
-            }
-            Step::Rebirth(device) => {
-                // The Device is deleted and made again, with its DeviceStatus; both ends hear of it.
-                self.budget.rebirths -= 1;
-                let twin = &mut self.twins[device];
-                let life = twin.life + 1;
-                *twin = Twin { life, rev: 0, values: BTreeMap::new(), confirmed: None };
-                self.api[device] = None;
-                self.hub[device] = Intake::new(uid(device, life), None);
-                self.change(device, &[0]);
-            }
-            Step::Send => self.send(),
-            Step::Timeout => {
-                self.budget.timeouts -= 1;
-                self.now += 1;
-            }
-            Step::Deliver(at) => {
-                let (device, report) = self.up.remove(at);
-                self.deliver(device, report)?;
-            }
-            Step::Lose(at) => {
-                self.budget.losses -= 1;
-                self.up.remove(at);
-            }
-            Step::Double(at) => {
-                self.budget.doubles -= 1;
-                self.up.push(self.up[at].clone());
-                self.up.sort();
-            }
-            Step::Write(device) => self.write(device)?,
-            Step::Refuse(device) => {
-                self.budget.refusals -= 1;
-                self.hub[device].write();
-                let point = self.api[device].as_ref().map(|status| &status.point);
-                for (id, answer) in self.hub[device].refused(point) {
-                    self.answer(id, answer);
-                }
-            }
-            Step::Confirm(at) => {
-                let (id, said) = self.down.remove(at);
-                self.confirm(&id, &said)?;
-            }
-            Step::LoseConfirmation(at) => {
-                self.budget.losses -= 1;
-                self.down.remove(at);
-            }
-            Step::Cut => {
-                self.budget.cuts -= 1;
-                self.cut();
-            }
-            Step::Connect => self.connect(),
-            Step::RestartHub => {
-                self.budget.restarts -= 1;
-                self.cut();
-                self.restart_hub();
-            }
-            Step::RestartEdge => {
-                self.budget.restarts -= 1;
-                self.cut();
-                self.restart_edge();
-            }
-            Step::WipeEdge => {
-                self.budget.wipes -= 1;
-                self.cut();
-                // Its clock is not set, so the new epoch is lower than the old one.
-                self.wiped += 1;
-                self.epoch = self.wiped;
-                for twin in &mut self.twins {
-                    (twin.rev, twin.values) = (0, BTreeMap::new());
-                    twin.confirmed = None;
-                }
-                self.restart_edge();
-                // Every device is read again.
-                for device in 0..self.twins.len() {
-                    self.change(device, &[0, 1]);
-                }
-            }
-            Step::Erase(device) => {
-                self.budget.erasures -= 1;
-                self.erased = true;
-                self.api[device] = None;
-                self.restart_hub();
-            }
-        }
-        Ok(())
-    }
-
     fn change(&mut self, device: usize, properties: &[usize]) {
         self.value += 1;
         let twin = &mut self.twins[device];
@@ -458,15 +309,153 @@ impl Up {
 impl World for Up {
     type Step = Step;
 
-    fn next(&self) -> Vec<(Step, Result<Self, &'static str>)> {
-        self.steps()
-            .into_iter()
-            .map(|step| {
-                let mut after = self.clone();
-                let done = after.step(step);
-                (step, done.map(|()| after))
-            })
-            .collect()
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let budget = &self.budget;
+        for device in 0..self.twins.len() {
+            if budget.changes > 0 {
+                steps.extend((0..PROPERTIES).map(|property| Step::Change(device, property)));
+            }
+            if budget.rebirths > 0 {
+                steps.push(Step::Rebirth(device));
+            }
+            if self.hub[device].clone().write().is_some() {
+                steps.push(Step::Write(device));
+                if budget.refusals > 0 {
+                    steps.push(Step::Refuse(device));
+                }
+            }
+            if budget.erasures > 0 && self.api[device].is_some() && !self.linked {
+                steps.push(Step::Erase(device));
+            }
+        }
+        if self.linked {
+            if self.outbox.clone().next(self.clock(), self.id()).is_some() {
+                steps.push(Step::Send);
+            }
+            if budget.timeouts > 0 && self.outbox.in_flight() > 0 {
+                steps.push(Step::Timeout);
+            }
+            for at in 0..self.up.len() {
+                steps.push(Step::Deliver(at));
+                if budget.losses > 0 {
+                    steps.push(Step::Lose(at));
+                }
+                if budget.doubles > 0 {
+                    steps.push(Step::Double(at));
+                }
+            }
+            for at in 0..self.down.len() {
+                steps.push(Step::Confirm(at));
+                if budget.losses > 0 {
+                    steps.push(Step::LoseConfirmation(at));
+                }
+            }
+            if budget.cuts > 0 {
+                steps.push(Step::Cut);
+            }
+        } else {
+            steps.push(Step::Connect);
+        }
+        if budget.restarts > 0 {
+            steps.extend([Step::RestartHub, Step::RestartEdge]);
+        }
+        if budget.wipes > 0 {
+            steps.push(Step::WipeEdge);
+        }
+        steps
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), &'static str> {
+        match step {
+            Step::Change(device, property) => {
+                self.budget.changes -= 1;
+                self.change(device, &[property]);
+            }
+            Step::Rebirth(device) => {
+                // The Device is deleted and made again, with its DeviceStatus; both ends hear of it.
+                self.budget.rebirths -= 1;
+                let twin = &mut self.twins[device];
+                let life = twin.life + 1;
+                *twin = Twin { life, rev: 0, values: BTreeMap::new(), confirmed: None };
+                self.api[device] = None;
+                self.hub[device] = Intake::new(uid(device, life), None);
+                self.change(device, &[0]);
+            }
+            Step::Send => self.send(),
+            Step::Timeout => {
+                self.budget.timeouts -= 1;
+                self.now += 1;
+            }
+            Step::Deliver(at) => {
+                let (device, report) = self.up.remove(at);
+                self.deliver(device, report)?;
+            }
+            Step::Lose(at) => {
+                self.budget.losses -= 1;
+                self.up.remove(at);
+            }
+            Step::Double(at) => {
+                self.budget.doubles -= 1;
+                self.up.push(self.up[at].clone());
+                self.up.sort();
+            }
+            Step::Write(device) => self.write(device)?,
+            Step::Refuse(device) => {
+                self.budget.refusals -= 1;
+                self.hub[device].write();
+                let point = self.api[device].as_ref().map(|status| &status.point);
+                for (id, answer) in self.hub[device].refused(point) {
+                    self.answer(id, answer);
+                }
+            }
+            Step::Confirm(at) => {
+                let (id, said) = self.down.remove(at);
+                self.confirm(&id, &said)?;
+            }
+            Step::LoseConfirmation(at) => {
+                self.budget.losses -= 1;
+                self.down.remove(at);
+            }
+            Step::Cut => {
+                self.budget.cuts -= 1;
+                self.cut();
+            }
+            Step::Connect => self.connect(),
+            Step::RestartHub => {
+                self.budget.restarts -= 1;
+                self.cut();
+                self.restart_hub();
+            }
+            Step::RestartEdge => {
+                self.budget.restarts -= 1;
+                self.cut();
+                self.restart_edge();
+            }
+            Step::WipeEdge => {
+                self.budget.wipes -= 1;
+                self.cut();
+                // Its clock is not set, so the new epoch is lower than the old one.
+                self.wiped += 1;
+                self.epoch = self.wiped;
+                for twin in &mut self.twins {
+                    (twin.rev, twin.values) = (0, BTreeMap::new());
+                    twin.confirmed = None;
+                }
+                self.restart_edge();
+                // Every device is read again.
+                for device in 0..self.twins.len() {
+                    self.change(device, &[0, 1]);
+                }
+            }
+            Step::Erase(device) => {
+                self.budget.erasures -= 1;
+                self.erased = true;
+                self.api[device] = None;
+                self.restart_hub();
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), &'static str> {
