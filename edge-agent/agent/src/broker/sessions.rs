@@ -36,6 +36,7 @@ impl Sessions {
 
     async fn count(&self) -> usize {
         let Some(storage) = self.storage.get() else { return 0 };
+        // They are in memory, which does not fail.
         let known = storage.session_client_ids().await.unwrap_or_default();
         if known.len() < self.most {
             return known.len();
