@@ -21,9 +21,14 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("device-twin", &["device-model"], &["tokio", "tonic", "mqtt5"]),
     ("edge-link", &["device-model"], &["tokio", "tonic", "rusqlite", "kube"]),
     (
+        "cloud-bridge",
+        &["device-model", "edge-link", "exposition"],
+        &["rusqlite", "mqtt5", "tonic", "tokio-modbus"],
+    ),
+    (
         "edge-agent",
-        &["device-model", "device-twin", "dmi", "exposition"],
-        &["tokio-modbus", "tokio-serial"],
+        &["device-model", "device-twin", "dmi", "edge-link", "exposition"],
+        &["tokio-modbus", "tokio-serial", "kube"],
     ),
     (
         "edgetwin",
@@ -36,6 +41,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
             "sim-modbus",
             "device-twin",
             "edge-agent",
+            "cloud-bridge",
         ],
         &["rusqlite", "mqtt5"],
     ),
