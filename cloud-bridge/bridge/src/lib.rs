@@ -3,5 +3,6 @@
 //!
 //! Who is who: [`identity`] holds the certificate authority and the tokens, [`join`] gives nodes their certificates.
 
+pub mod crds;
 pub mod identity;
 pub mod join;
