@@ -21,6 +21,7 @@ pub use authority::{Authority, CA_NAME, SignError};
 pub use key::{KeyError, Sec1};
 pub use name::{NameError, NodeName};
 pub use peer::{PeerError, node_of};
+pub(crate) use place::pem;
 pub use place::{Entry, Files, Pair, Place, Placed, Secrets};
 pub use request::{CsrError, Request};
 pub use served::{Served, ServerNames};

@@ -3,7 +3,6 @@
 //! Whoever shows a certificate of a node gets a new one for the same node; whoever shows a token gets one for the name that
 //! the token is good for. The paths are KubeEdge's, so that EdgeCore joins here as it does at CloudCore.
 
-mod connections;
 mod failures;
 mod nodes;
 mod refusal;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::https;
 use crate::identity::token::TokenStore;
 use crate::identity::{Authority, IdentityError, Served, join_config};
 
@@ -62,6 +62,6 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), IdentityError> {
     let tls = join_config(&join.authority, &join.served)?;
-    connections::serve(listener, tls, routes::routes(join), &stop).await;
+    https::serve(listener, tls, routes::routes(join), &stop).await;
     Ok(())
 }

@@ -4,5 +4,7 @@
 //! Who is who: [`identity`] holds the certificate authority and the tokens, [`join`] gives nodes their certificates.
 
 pub mod crds;
+mod https;
 pub mod identity;
 pub mod join;
+pub mod webhook;

@@ -4,6 +4,7 @@ mod files;
 mod secrets;
 
 pub use files::Files;
+pub(crate) use files::pem;
 pub use secrets::Secrets;
 
 use super::IdentityError;

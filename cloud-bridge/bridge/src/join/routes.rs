@@ -13,9 +13,9 @@ use axum::{Extension, Router};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::connections::Peer;
 use super::failures::Failures;
 use super::{Join, KubeEdgeTokens, Refusal};
+use crate::https::Peer;
 use crate::identity::token::{Bearer, jwt, take};
 use crate::identity::{NodeName, Request, node_of};
 

@@ -189,9 +189,10 @@ fn key_der(path: &Path, octets: Vec<u8>) -> Result<Vec<u8>, IdentityError> {
     })
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// `der` as text (RFC 7468).
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    // Lines of 64 characters (RFC 7468).
+    // Lines of 64 characters.
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))

@@ -20,9 +20,9 @@ use tracing::{debug, warn};
 
 /// Connections at a time. Others wait with the system until one ends.
 const MOST: usize = 256;
-/// How long a handshake may take, and then the head of each request.
+/// How long a handshake may take, and then the head of the request.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may live: a node asks one or two things.
+/// How long a connection may live: each asks one thing.
 const WHOLE: Duration = Duration::from_secs(60);
 /// Rest after the system has no connection to give, such as for want of file descriptors.
 const REST: Duration = Duration::from_secs(1);
@@ -94,7 +94,8 @@ impl Connection {
         let certificate = shown.and_then(<[_]>::first).map(|first| first.clone().into_owned());
         let routes = routes.layer(Extension(Peer { address, certificate }));
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        // Nobody asks often; and what is not kept cannot be ended just when something is asked.
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
         let connection =
             http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
         let mut connection = std::pin::pin!(connection);
