@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("device-model", &[], &["tokio", "rusqlite", "tonic"]),
     ("dmi", &["device-model"], &["rusqlite", "mqtt5"]),
     ("exposition", &[], &["tokio", "tonic", "axum"]),
+    ("settings", &[], &["tokio", "tonic", "axum"]),
     ("mapper-sdk", &["device-model", "dmi", "exposition"], &["rusqlite", "mqtt5", "axum"]),
     ("mapper-modbus", &["device-model", "mapper-sdk"], &["rusqlite", "mqtt5", "axum", "tonic"]),
     ("sim-modbus", &[], &["tonic", "rusqlite", "mqtt5"]),
@@ -22,12 +23,12 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("edge-link", &["device-model"], &["tokio", "tonic", "rusqlite", "kube"]),
     (
         "cloud-bridge",
-        &["device-model", "edge-link", "exposition"],
+        &["device-model", "edge-link", "exposition", "settings"],
         &["rusqlite", "mqtt5", "tonic", "tokio-modbus"],
     ),
     (
         "edge-agent",
-        &["device-model", "device-twin", "dmi", "edge-link", "exposition"],
+        &["device-model", "device-twin", "dmi", "edge-link", "exposition", "settings"],
         &["tokio-modbus", "tokio-serial", "kube"],
     ),
     (
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
             "device-model",
             "dmi",
             "exposition",
+            "settings",
             "mapper-sdk",
             "mapper-modbus",
             "sim-modbus",

@@ -3,6 +3,7 @@
 //!
 //! Who is who: [`identity`] holds the certificate authority and the tokens, [`join`] gives nodes their certificates.
 
+pub mod config;
 pub mod crds;
 mod https;
 pub mod identity;

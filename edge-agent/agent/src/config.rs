@@ -15,18 +15,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use settings::{explain, tree};
 
 mod api;
 mod devices;
 mod edgecore;
-mod explain;
 mod file;
 mod log;
 mod mqtt;
 mod print;
-mod span;
 mod store;
-mod tree;
 
 pub use api::{Api, ApiTls};
 pub use devices::Devices;
@@ -35,7 +33,7 @@ pub use log::{Log, LogFormat};
 pub(crate) use mqtt::BrokerAddress;
 pub use mqtt::{BrokerLimits, ClientTls, ExternalBroker, Mqtt, MqttMode, Secret, ServerTls};
 pub use print::{Setting, Source};
-pub use span::Span;
+pub use settings::Span;
 pub use store::{Store, StoreKind};
 
 /// The one `apiVersion` that is read.

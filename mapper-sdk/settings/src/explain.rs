@@ -1,7 +1,7 @@
 //! Puts an error of the parser into words: the place first, then what was probably meant.
 
 /// Says where, and adds the key that was probably meant.
-pub(super) fn explain(error: &serde_saphyr::Error) -> String {
+pub fn explain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let Some(at) = error.location() else { return text };
     let (line, column) = (at.line(), at.column());
@@ -21,7 +21,7 @@ fn unknown_key(text: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The known word closest to `given`, if it is close enough to be a slip.
-pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |word: &str| strsim::levenshtein(&given.to_lowercase(), &word.to_lowercase());
     known.iter().copied().map(|word| (distance(word), word)).min().and_then(|(steps, word)| {
         let limit = (word.len() / 3).max(1) + 1;

@@ -4,12 +4,12 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 /// `config` as a tree.
-pub(super) fn of(config: &impl Serialize) -> Json {
+pub fn of(config: &impl Serialize) -> Json {
     serde_json::to_value(config).unwrap_or_default()
 }
 
 /// Whether it says something: null and what is empty do not.
-pub(super) fn filled(value: &Json) -> bool {
+pub fn filled(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::String(text) => !text.is_empty(),
@@ -20,7 +20,7 @@ pub(super) fn filled(value: &Json) -> bool {
 }
 
 /// What stands at `path`. Letter case counts only where two keys differ in nothing else, as with Go's decoder.
-pub(super) fn find<'a>(tree: &'a Json, path: &str) -> Option<&'a Json> {
+pub fn find<'a>(tree: &'a Json, path: &str) -> Option<&'a Json> {
     path.split('.').try_fold(tree, |tree, key| {
         let members = tree.as_object()?;
         let near = || members.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
@@ -29,12 +29,12 @@ pub(super) fn find<'a>(tree: &'a Json, path: &str) -> Option<&'a Json> {
 }
 
 /// Whether `path` begins with `start`, in any letter case.
-pub(super) fn begins(path: &str, start: &str) -> bool {
+pub fn begins(path: &str, start: &str) -> bool {
     path.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 /// Puts `value` at `path`, making the sections above it.
-pub(super) fn set(tree: &mut Map<String, Json>, path: &str, value: Json) {
+pub fn set(tree: &mut Map<String, Json>, path: &str, value: Json) {
     match path.split_once('.') {
         None => {
             tree.insert(path.into(), value);
@@ -52,7 +52,7 @@ pub(super) fn set(tree: &mut Map<String, Json>, path: &str, value: Json) {
 }
 
 /// Takes away what stands at `path`.
-pub(super) fn take(tree: &mut Map<String, Json>, path: &str) -> Option<Json> {
+pub fn take(tree: &mut Map<String, Json>, path: &str) -> Option<Json> {
     match path.split_once('.') {
         None => tree.remove(path),
         Some((section, rest)) => take(tree.get_mut(section)?.as_object_mut()?, rest),
@@ -60,7 +60,7 @@ pub(super) fn take(tree: &mut Map<String, Json>, path: &str) -> Option<Json> {
 }
 
 /// Lays `above` over `tree`, key by key.
-pub(super) fn overlay(tree: &mut Map<String, Json>, above: &Map<String, Json>) {
+pub fn overlay(tree: &mut Map<String, Json>, above: &Map<String, Json>) {
     for (key, value) in above {
         match (tree.get_mut(key), value) {
             (Some(Json::Object(beneath)), Json::Object(value)) => overlay(beneath, value),
@@ -72,7 +72,7 @@ pub(super) fn overlay(tree: &mut Map<String, Json>, above: &Map<String, Json>) {
 }
 
 /// The keys of `config` that are not as in `usual`.
-pub(super) fn difference<T: Serialize>(config: &T, usual: &T) -> Map<String, Json> {
+pub fn difference<T: Serialize>(config: &T, usual: &T) -> Map<String, Json> {
     let mut tree = of(config);
     let members = tree.as_object_mut().map(std::mem::take).unwrap_or_default();
     let mut members = members;
@@ -92,7 +92,7 @@ fn subtract(tree: &mut Map<String, Json>, usual: &Json) {
 }
 
 /// Takes away empty sections.
-pub(super) fn prune(tree: &mut Map<String, Json>) {
+pub fn prune(tree: &mut Map<String, Json>) {
     tree.retain(|_, value| {
         if let Json::Object(members) = value {
             prune(members);
@@ -102,7 +102,7 @@ pub(super) fn prune(tree: &mut Map<String, Json>) {
 }
 
 /// Every key with its value, by path.
-pub(super) fn leaves(tree: &Json) -> Vec<(String, &Json)> {
+pub fn leaves(tree: &Json) -> Vec<(String, &Json)> {
     let mut leaves = Vec::new();
     flatten("", tree, &mut leaves);
     leaves
