@@ -124,6 +124,14 @@ impl BridgeConfig {
         File::parse(text).map(|file| file.config)
     }
 
+    /// All of it as a file would say it.
+    ///
+    /// # Errors
+    /// The library cannot write it.
+    pub fn to_yaml(&self) -> Result<String, String> {
+        serde_saphyr::to_string(self).map_err(|error| error.to_string())
+    }
+
     /// What the server's certificate must be good for: what is advertised, else loopback; and the name by which the API
     /// server asks the webhook.
     pub fn server_names(&self) -> ServerNames {

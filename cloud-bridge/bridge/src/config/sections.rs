@@ -145,13 +145,13 @@ impl Status {
 pub struct Webhook {
     /// Default: nowhere.
     pub listen: Option<SocketAddr>,
-    /// The Service by which it reaches that, in the bridge's namespace. Default `cloud-bridge`.
+    /// The Service by which it reaches that, in the bridge's namespace. Default `cloud-bridge-webhook`.
     pub service: String,
 }
 
 impl Default for Webhook {
     fn default() -> Self {
-        Self { listen: None, service: "cloud-bridge".into() }
+        Self { listen: None, service: "cloud-bridge-webhook".into() }
     }
 }
 

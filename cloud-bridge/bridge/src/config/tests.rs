@@ -69,7 +69,10 @@ fn the_certificate_is_good_for_what_is_advertised_and_for_the_webhook() {
     let both = names(
         "join: {advertise: [bridge.example.com, 203.0.113.10]}\nwebhook: {listen: '0.0.0.0:1'}",
     );
-    assert_eq!(both.dns, ["bridge.example.com".into(), "cloud-bridge.edgetwin.svc".into()].into());
+    assert_eq!(
+        both.dns,
+        ["bridge.example.com".into(), "cloud-bridge-webhook.edgetwin.svc".into()].into()
+    );
     assert_eq!(both.ips, [[203, 0, 113, 10].into()].into());
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::schema::{anything, integer};
 
 /// One real device.
+#[expect(clippy::duplicated_attributes, reason = "each column says its type")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "devices.kubeedge.io",

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::schema::anything;
 
 /// Nothing is asked of it.
+#[expect(clippy::duplicated_attributes, reason = "each column says its type")]
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
 )]

@@ -138,7 +138,7 @@ fn read(path: &Path) -> io::Result<Option<Kept>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let grant = serde_json::from_str(&text)?;
+    let grant = Grant::read(text.as_bytes())?;
     // The text itself: whatever changes it, is another version.
     Ok(Some(Kept { grant, version: Version(text) }))
 }
@@ -147,7 +147,7 @@ fn put(path: &Path, grant: &Grant) -> io::Result<()> {
     let draft = path.with_extension("draft");
     let mut file =
         OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(serde_json::to_string(grant)?.as_bytes())?;
+    file.write_all(&grant.write()?)?;
     // A use that a power cut took back would be one too many.
     file.sync_all()?;
     fs::rename(&draft, path)?;

@@ -77,6 +77,22 @@ impl TokenRefusal {
 }
 
 impl Grant {
+    /// Reads what [`Grant::write`] wrote.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn read(json: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(json)
+    }
+
+    /// As it is kept: JSON.
+    ///
+    /// # Errors
+    /// The library refuses.
+    pub fn write(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+
     /// What is left of it after `node` used it with `secret` at `now`.
     ///
     /// # Errors

@@ -48,8 +48,7 @@ impl TokenSecrets {
         grant: &Grant,
         version: Option<&Version>,
     ) -> Result<Secret, TokenError> {
-        let text =
-            serde_json::to_vec(grant).map_err(|error| TokenError::Store(error.to_string()))?;
+        let text = grant.write().map_err(|error| TokenError::Store(error.to_string()))?;
         Ok(Secret {
             metadata: ObjectMeta {
                 name: Some(name(id)),
@@ -148,7 +147,7 @@ fn name(id: &TokenId) -> String {
 
 fn grant(secret: &Secret) -> Result<Grant, TokenError> {
     let octets = secret.data.as_ref().and_then(|data| data.get(KEY)).map(|octets| &octets.0[..]);
-    serde_json::from_slice(octets.unwrap_or_default()).map_err(|error| {
+    Grant::read(octets.unwrap_or_default()).map_err(|error| {
         let name = secret.metadata.name.as_deref().unwrap_or_default();
         TokenError::Store(format!(
             "secret {name}, key {KEY}: {error}; delete it, and make a new token"
