@@ -104,7 +104,7 @@ impl Cluster {
         self.scheduler = Some(self.programs.scheduler(&self.papers, &self.kubeconfig)?);
         // One of the controllers makes it.
         let account = ["get", "serviceaccount", "default"];
-        eventually(PATIENCE, "an account", async || self.kubectl(&account).await)
+        eventually(PATIENCE, "an account", || self.kubectl(&account))
             .await
             .with_context(|| programs::log_end(self.folder.path(), "kube-controller-manager"))?;
         Ok(self)
@@ -249,11 +249,13 @@ impl Cluster {
     }
 
     async fn ready(&self) -> Result<()> {
-        let ready = async || {
-            self.kubectl(&["get", "--raw", "/readyz"]).await?;
-            self.kubectl(&["get", "namespace", "default"]).await
-        };
-        let ready = eventually(PATIENCE, "the API server", ready).await;
-        ready.map(drop).with_context(|| programs::log_end(self.folder.path(), "kube-apiserver"))
+        let ready = eventually(PATIENCE, "the API server", || self.is_ready());
+        let ready = ready.await;
+        ready.with_context(|| programs::log_end(self.folder.path(), "kube-apiserver"))
+    }
+
+    async fn is_ready(&self) -> Result<()> {
+        self.kubectl(&["get", "--raw", "/readyz"]).await?;
+        self.kubectl(&["get", "namespace", "default"]).await.map(drop)
     }
 }

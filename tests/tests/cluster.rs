@@ -2,12 +2,15 @@
 #![cfg(feature = "peers")]
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Cluster;
 use e2e::wait::eventually;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// What a controller does takes seconds; the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,6 +110,20 @@ async fn two_clusters_know_nothing_of_each_other() -> Result<()> {
     let stranger = [&server, &authority, "get", "configmaps"];
     let error = one.kubectl_as(other.kubeconfig(), &stranger).await.unwrap_err().to_string();
     assert!(error.contains("Unauthorized"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_ends_with_a_test_that_panics() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let (address, file) = (cluster.address(), cluster.kubeconfig().to_owned());
+    let mut tests = JoinSet::new();
+    tests.spawn(async move {
+        assert!(cluster.usage().is_err(), "it runs, so this test panics");
+    });
+    assert!(tests.join_next().await.context("a test")?.unwrap_err().is_panic());
+    assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert!(!file.exists());
     Ok(())
 }
 
