@@ -3,6 +3,7 @@
 pub mod api_peers;
 pub mod app;
 pub mod bench;
+pub mod cluster;
 pub mod crash;
 pub mod disk;
 pub mod fleet;

@@ -31,6 +31,15 @@ pub async fn machine() -> Result<PathBuf> {
     prepared(&["machine"], "EDGETWIN_MACHINE").await
 }
 
+/// A folder with `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` and `kubectl`. They take minutes to build
+/// the first time.
+///
+/// # Errors
+/// `prepare` fails; its error says what is missing.
+pub async fn kubernetes() -> Result<PathBuf> {
+    prepared(&["kubernetes"], "EDGETWIN_KUBERNETES").await
+}
+
 async fn prepared(what: &[&str], name: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(name) {
         return Ok(path.into());

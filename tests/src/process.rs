@@ -1,11 +1,15 @@
 //! One program of ours or of somebody else, started for a test and gone when its handle is.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use procfs::net::TcpState;
+use procfs::process::FDTarget;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::eventually;
@@ -80,6 +84,24 @@ impl Process {
             nanos += text.split_whitespace().next().context("no schedstat")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Where it listens for TCP connections over IPv4 now.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn listening(&self) -> Result<Vec<SocketAddr>> {
+        let process = procfs::process::Process::new(i32::try_from(self.child.id())?)?;
+        let mut own = HashSet::new();
+        // A file may be closed between the one and the other.
+        for file in process.fd()?.flatten() {
+            if let FDTarget::Socket(inode) = file.target {
+                own.insert(inode);
+            }
+        }
+        let all = process.tcp()?.into_iter();
+        let listening = all.filter(|it| it.state == TcpState::Listen && own.contains(&it.inode));
+        Ok(listening.map(|socket| socket.local_address).collect())
     }
 
     /// Sends a signal.
