@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|octets: &[u8]| {
     let Ok(text) = std::str::from_utf8(octets) else { return };
-    for text in [text.to_owned(), format!("apiVersion: cloudcore.config.kubeedge.io/v1alpha1\n{text}")] {
+    for text in
+        [text.to_owned(), format!("apiVersion: cloudcore.config.kubeedge.io/v1alpha1\n{text}")]
+    {
         match File::parse(&text) {
             Ok(file) => {
                 let names = file.config.server_names();

@@ -1,8 +1,9 @@
 //! Any octets as what a machine sends that wants to be a node: a request for a certificate, a token, a certificate. The
-//! first octet says as which. They end in what they are or in an error, never in a panic, and an error never holds a token.
+//! first octet says as which. They end in what they are or in an error, never in a panic, and what is shown of a token never
+//! holds its secret.
 #![no_main]
 
-use cloud_bridge::identity::token::{Bearer, Grant, Scope, TokenId, jwt};
+use cloud_bridge::identity::token::{Bearer, Grant, Scope, TokenId, TokenShape, jwt};
 use cloud_bridge::identity::{NodeName, Request, Sec1, node_of};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -32,7 +33,8 @@ fn text(text: &str) {
             assert!(!format!("{ours:?}").contains(secret));
         }
         Ok(Bearer::KubeEdge(jwt)) => assert_eq!(jwt.split('.').count(), 3),
-        Err(error) => assert!(text.len() < 8 || !error.to_string().contains(text)),
+        // It is one sentence, whatever was sent.
+        Err(TokenShape) => {}
     }
     if let Ok(key) = Sec1::parse(KEY) {
         let now = Timestamp::UNIX_EPOCH;
