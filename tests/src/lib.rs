@@ -3,9 +3,12 @@
 pub mod api_peers;
 pub mod app;
 pub mod bench;
+pub mod cloud;
 pub mod cluster;
 pub mod crash;
 pub mod disk;
+pub mod edge_fleet;
+pub mod edge_node;
 pub mod fleet;
 pub mod foreign_mapper;
 pub mod gate;

@@ -69,6 +69,11 @@ impl Version {
         Self { generation: Some(generation), ..self }
     }
 
+    /// Whether both are the same state of one life. A record that knows no generation knows the state all the same.
+    pub fn is_that_of(&self, other: &Self) -> bool {
+        self.resource_version == other.resource_version
+    }
+
     /// Whether this is known to be older than `other`, both being of one life.
     pub fn is_older_than(&self, other: &Self) -> bool {
         matches!((self.generation, other.generation), (Some(this), Some(other)) if this < other)

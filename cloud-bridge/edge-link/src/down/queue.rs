@@ -118,7 +118,9 @@ impl<T: Clone> Queue<T> {
     pub fn put(&mut self, key: &ObjectKey, uid: Uid, version: Version, body: T) {
         let entry = self.objects.entry(key.clone()).or_insert_with(Entry::empty);
         let known = entry.wanted.as_ref().filter(|wanted| wanted.uid == uid);
-        if known.is_some_and(|one| one.version == version || version.is_older_than(&one.version)) {
+        let is_no_news =
+            |known: &Version| known.is_that_of(&version) || version.is_older_than(known);
+        if known.is_some_and(|one| is_no_news(&one.version)) {
             return;
         }
         entry.wanted = Some(Wanted { uid, version, body });
@@ -215,6 +217,11 @@ impl<T: Clone> Queue<T> {
         Some(Acknowledged { key, uid, version })
     }
 
+    /// What the node should have.
+    pub fn wanted(&self) -> impl Iterator<Item = (&ObjectKey, &Uid)> {
+        self.objects.iter().filter_map(|(key, entry)| Some((key, &entry.wanted.as_ref()?.uid)))
+    }
+
     /// Whether the node is known to have everything as it should be.
     pub fn is_settled(&self) -> bool {
         self.objects.values().all(|entry| entry.task().is_none())
@@ -301,7 +308,7 @@ impl<T: Clone> Entry<T> {
         }
         let wanted = self.wanted.as_ref()?;
         let held = self.held.as_ref().filter(|(uid, _)| *uid == wanted.uid);
-        if held.is_some_and(|(_, version)| *version == wanted.version) {
+        if held.is_some_and(|(_, version)| version.is_that_of(&wanted.version)) {
             return None;
         }
         let Wanted { uid, version, body } = wanted.clone();

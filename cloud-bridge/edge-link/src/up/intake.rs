@@ -147,7 +147,13 @@ impl<K: Ord + Clone, V: Clone> Intake<K, V> {
         self.answers(pending.reports)
     }
 
-    fn has(&self) -> Confirmation {
+    /// Whether something waits for the next write.
+    pub fn is_waiting(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// How far the API server has it, as an answer.
+    pub fn has(&self) -> Confirmation {
         match self.written {
             Some(written) => Confirmation::Has(written.point(&self.uid)),
             None => Confirmation::Nothing(self.uid.clone()),

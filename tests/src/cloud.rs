@@ -1,0 +1,315 @@
+//! A cloud: a control plane of its own, the CRDs, and one bridge or several, as they ship.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cloud_bridge::identity::Sec1;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateSec1KeyDer};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cluster::Cluster;
+use crate::edge_node::Papers;
+use crate::process::{Process, Usage, program};
+use crate::wait::eventually;
+
+/// How long anything in a cloud may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where bridges keep what they share.
+const NAMESPACE: &str = "edgetwin";
+
+/// A control plane with bridges.
+#[derive(Debug)]
+pub struct Cloud {
+    /// The control plane.
+    pub cluster: Cluster,
+    bridges: BTreeMap<&'static str, Bridge>,
+    /// Members of the bridges' configurations beside those that a test needs.
+    configuration: Value,
+    folder: TempDir,
+}
+
+/// One replica.
+#[derive(Debug)]
+struct Bridge {
+    process: Process,
+    addresses: Addresses,
+}
+
+/// Where a bridge listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Nodes with certificates.
+    pub hub: SocketAddr,
+    /// Nodes that want one.
+    pub join: SocketAddr,
+    /// Metrics and readiness.
+    pub metrics: SocketAddr,
+}
+
+impl Cloud {
+    /// A control plane with the CRDs and one bridge, `first`.
+    ///
+    /// # Errors
+    /// Something of it does not start.
+    pub async fn start() -> Result<Self> {
+        Self::with(Cluster::start().await?, json!({})).await
+    }
+
+    /// The same over that control plane; `configuration` goes into the bridges' files.
+    ///
+    /// # Errors
+    /// Something of it does not start.
+    pub async fn with(cluster: Cluster, configuration: Value) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let crds = folder.path().join("crds.yaml");
+        let printed = Command::new(program("cloud-bridge")?).arg("crds").output()?;
+        ensure!(printed.status.success(), "cloud-bridge crds: {}", printed.status);
+        std::fs::write(&crds, printed.stdout)?;
+        cluster.apply(&crds).await?;
+        cluster.kubectl(&["create", "namespace", NAMESPACE]).await?;
+        let mut cloud = Self { cluster, bridges: BTreeMap::new(), configuration, folder };
+        cloud.start_bridge("first").await?;
+        Ok(cloud)
+    }
+
+    /// Starts a replica of that name, or starts it again, where it listened before.
+    ///
+    /// # Errors
+    /// It does not come up; the error has the end of its log.
+    pub async fn start_bridge(&mut self, name: &'static str) -> Result<Addresses> {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder)?;
+        let listen = |of: fn(&Addresses) -> SocketAddr| match self.bridges.get(name) {
+            Some(bridge) => of(&bridge.addresses).to_string(),
+            None => "127.0.0.1:0".to_owned(),
+        };
+        let mut configuration = json!({
+            "apiVersion": "edgetwin.io/v1",
+            "kind": "BridgeConfig",
+            "kubeconfig": self.cluster.kubeconfig(),
+            "namespace": NAMESPACE,
+            "replica": name,
+            "hub": {"listen": listen(|all| all.hub)},
+            "join": {"listen": listen(|all| all.join), "advertise": ["127.0.0.1"]},
+            "metrics": {"listen": listen(|all| all.metrics)},
+            "identity": {"dir": self.identity()},
+            "log": {"format": "json", "level": "info,cloud_bridge=debug"},
+        });
+        merge(&mut configuration, &self.configuration);
+        let file = folder.join("bridge.yaml");
+        std::fs::write(&file, configuration.to_string())?;
+        let log = folder.join("log");
+        self.bridges.remove(name);
+        let mut command = Command::new(program("cloud-bridge")?);
+        let process = Process::start(command.arg("run").arg("--config").arg(&file), &log)?;
+        let addresses = eventually(PATIENCE, "the bridge", async || ready(&log)).await;
+        let addresses = addresses.with_context(|| end_of(&log))?;
+        self.bridges.insert(name, Bridge { process, addresses });
+        Ok(addresses)
+    }
+
+    /// Where a replica listens.
+    ///
+    /// # Errors
+    /// It was not started.
+    pub fn addresses(&self, name: &str) -> Result<Addresses> {
+        Ok(self.bridges.get(name).context("no such bridge")?.addresses)
+    }
+
+    /// Kills a replica without a word.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn crash_bridge(&mut self, name: &'static str) -> Result<Addresses> {
+        let bridge = self.bridges.remove(name).context("no such bridge")?;
+        bridge.process.crash()?;
+        Ok(bridge.addresses)
+    }
+
+    /// Asks a replica to stop and waits.
+    ///
+    /// # Errors
+    /// It does not stop well.
+    pub async fn stop_bridge(&mut self, name: &'static str) -> Result<Duration> {
+        let bridge = self.bridges.remove(name).context("no such bridge")?;
+        let (status, time) = bridge.process.stop(PATIENCE).await?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(time)
+    }
+
+    /// What a replica has used so far.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn usage(&self, name: &str) -> Result<Usage> {
+        self.bridges.get(name).context("no such bridge")?.process.usage()
+    }
+
+    /// The log of a replica since its last start.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name).join("log")).unwrap_or_default()
+    }
+
+    /// One number of a replica's metrics.
+    ///
+    /// # Errors
+    /// It does not tell it.
+    pub async fn metric(&self, name: &str, metric: &str) -> Result<f64> {
+        let page = self.page(name).await?;
+        let line = page.lines().find(|line| line.split(' ').next() == Some(metric));
+        let value = line.and_then(|line| line.split(' ').nth(1)).context("no such metric")?;
+        Ok(value.parse()?)
+    }
+
+    async fn page(&self, name: &str) -> Result<String> {
+        let address = self.addresses(name)?.metrics;
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await?;
+        Ok(page)
+    }
+
+    /// The folder with the bridges' certificate authority.
+    pub fn identity(&self) -> PathBuf {
+        self.folder.path().join("identity")
+    }
+
+    /// Papers of a node of that name, as the join server gives them.
+    ///
+    /// # Errors
+    /// The authority is not there.
+    pub fn papers(&self, node: &str) -> Result<Papers> {
+        self.papers_for(&format!("system:node:{node}"))
+    }
+
+    /// Papers for that common name.
+    ///
+    /// # Errors
+    /// The authority is not there.
+    pub fn papers_for(&self, common_name: &str) -> Result<Papers> {
+        let read = |name: &str| {
+            let path = self.identity().join(name);
+            std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+        };
+        let key = PrivateSec1KeyDer::from_pem_slice(read("rootCA.key")?.as_bytes())?;
+        let key = Sec1::parse(key.secret_sec1_der())?.to_pkcs8();
+        Papers::issue(&read("rootCA.crt")?, &key, common_name)
+    }
+
+    /// Papers of a node of that name by somebody else's authority; the cloud's own is believed.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn stranger_papers(node: &str, authority: &CertificateDer<'static>) -> Result<Papers> {
+        let key = rcgen::KeyPair::generate()?;
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key)?;
+        let common_name = format!("system:node:{node}");
+        let papers = Papers::issue(&certificate.pem(), &key.serialize_der(), &common_name)?;
+        Ok(Papers { authority: authority.clone(), ..papers })
+    }
+
+    /// Applies objects.
+    ///
+    /// # Errors
+    /// The API server refuses one.
+    pub async fn apply(&self, objects: &[Value]) -> Result<()> {
+        let file = tempfile::Builder::new().suffix(".json").tempfile()?;
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        std::fs::write(file.path(), list.to_string())?;
+        self.cluster.apply(file.path()).await
+    }
+
+    /// One object of the namespace `default`.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
+        let text = self.cluster.kubectl(&["get", kind, name, "--output", "json"]).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The reported value of a property, as the DeviceStatus has it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn reported(&self, device: &str, property: &str) -> Result<String> {
+        let status = self.get("devicestatus", device).await?;
+        let twins = status["status"]["twins"].as_array().context("no twins")?.clone();
+        let twin = twins.iter().find(|twin| twin["propertyName"] == property);
+        let value = twin.and_then(|twin| twin["reported"]["value"].as_str());
+        value.map(str::to_owned).with_context(|| format!("not in {status}"))
+    }
+}
+
+/// A model of pumps: `speed` may be written, `level` is read only.
+pub fn model(name: &str) -> Value {
+    json!({
+        "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"protocol": "modbus", "properties": [
+            {"name": "speed", "type": "FLOAT", "accessMode": "ReadWrite"},
+            {"name": "level", "type": "FLOAT", "accessMode": "ReadOnly"},
+        ]},
+    })
+}
+
+/// A device of that model on that node, of which nothing is desired.
+pub fn device(name: &str, model: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "deviceModelRef": {"name": model}, "nodeName": node,
+            "protocol": {"protocolName": "modbus", "configData": {"ip": "127.0.0.1"}},
+            "properties": [
+                {"name": "speed", "visitors": {"protocolName": "modbus", "configData": {"register": "HoldingRegister", "offset": 0}}},
+                {"name": "level", "visitors": {"protocolName": "modbus", "configData": {"register": "InputRegister", "offset": 0}}},
+            ],
+        },
+    })
+}
+
+/// The same with a value desired of `speed`.
+pub fn desiring(mut device: Value, speed: &str) -> Value {
+    device["spec"]["properties"][0]["desired"] = json!({"value": speed});
+    device
+}
+
+fn ready(log: &Path) -> Result<Addresses> {
+    let text = std::fs::read_to_string(log)?;
+    let line = text.lines().find(|line| line.contains("\"bridge ready\"")).context("not ready")?;
+    let fields: Value = serde_json::from_str(line)?;
+    let address = |name: &str| -> Result<SocketAddr> {
+        Ok(fields["fields"][name].as_str().context("no address")?.parse()?)
+    };
+    Ok(Addresses { hub: address("hub")?, join: address("join")?, metrics: address("metrics")? })
+}
+
+fn end_of(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// Puts the members of `more` into `of`.
+fn merge(of: &mut Value, more: &Value) {
+    match (of, more) {
+        (Value::Object(of), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(of.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (of, more) => *of = more.clone(),
+    }
+}
