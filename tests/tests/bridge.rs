@@ -189,7 +189,8 @@ async fn what_cannot_be_read_is_refused_and_the_link_goes_on() -> Result<()> {
     node.send_octets(b"{".to_vec()).await?;
     node.ended().await?;
     let mut node = newcomer(&cloud, "edge-1").await?;
-    node.send_octets(vec![b' '; 200_000]).await?;
+    // The bridge may hang up before it was sent all of it.
+    let _ = node.send_octets(vec![b' '; 200_000]).await;
     node.ended().await?;
     newcomer(&cloud, "edge-1").await.map(drop)
 }

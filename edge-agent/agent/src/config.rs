@@ -10,6 +10,7 @@
 //! An unknown key is an error that names its line and the key that was probably meant. KubeEdge's `edgecore.yaml` is
 //! read, too ([`File`]).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use settings::{explain, tree};
 
 mod api;
+mod cloud;
 mod devices;
 mod edgecore;
 mod file;
@@ -27,6 +29,7 @@ mod print;
 mod store;
 
 pub use api::{Api, ApiTls};
+pub use cloud::Cloud;
 pub use devices::Devices;
 pub use file::{Dialect, File};
 pub use log::{Log, LogFormat};
@@ -53,6 +56,8 @@ pub struct AgentConfig {
     pub kind: Kind,
     /// Which node this is.
     pub node: Node,
+    /// Which cloud it belongs to.
+    pub cloud: Cloud,
     /// Where twins are kept.
     pub store: Store,
     /// Where devices are defined.
@@ -107,13 +112,16 @@ constant!(
 pub struct Node {
     /// Default: the host's name.
     pub name: String,
+    /// Labels of the Node object, beside those that every edge node has.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Default for Node {
     fn default() -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = name.trim();
-        Self { name: if name.is_empty() { "edge".into() } else { name.to_ascii_lowercase() } }
+        let name = if name.is_empty() { "edge".into() } else { name.to_ascii_lowercase() };
+        Self { name, labels: BTreeMap::new() }
     }
 }
 
@@ -182,6 +190,12 @@ impl AgentConfig {
             devices: Devices { dmi_socket: dir.join("dmi.sock"), ..Devices::default() },
             api: Api { socket: dir.join("api.sock"), ..Api::default() },
             mqtt: Mqtt { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Mqtt::default() },
+            cloud: Cloud {
+                ca: dir.join("cloud/ca.crt"),
+                cert: dir.join("cloud/node.crt"),
+                key: dir.join("cloud/node.key"),
+                ..Cloud::default()
+            },
             ..Self::default()
         }
     }
@@ -194,6 +208,7 @@ impl AgentConfig {
             Ok(())
         };
         self.api.check()?;
+        self.cloud.check()?;
         positive("devices.leaseTtl", self.devices.lease_ttl)?;
         positive("devices.callTimeout", self.devices.call_timeout)?;
         if self.devices.queue == 0 {

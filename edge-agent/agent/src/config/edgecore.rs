@@ -23,6 +23,9 @@ const ENABLE: &str = "modules.eventBus.enable";
 const MODE: &str = "modules.eventBus.mqttMode";
 const PASSWORD: &str = "modules.eventBus.mqttPassword";
 const EXTERNAL: &str = "modules.eventBus.mqttServerExternal";
+const TOKEN: &str = "modules.edgeHub.token";
+/// Off, there is no cloud.
+const HUB_ENABLE: &str = "modules.edgeHub.enable";
 const TLS_ENABLE: &str = "modules.eventBus.eventBusTLS.enable";
 /// Without it there would be nothing to run: that it is on says nothing, that it is off has no effect.
 const TWINS_ENABLE: &str = "modules.deviceTwin.enable";
@@ -36,6 +39,8 @@ pub(super) struct Read {
     pub(super) given: Map<String, Json>,
     /// The password of the external broker, which stands there in clear.
     pub(super) password: Option<String>,
+    /// The token for the first certificate, which stands there in clear, too.
+    pub(super) token: Option<String>,
     /// Keys that have no effect here, each with what was probably meant.
     pub(super) unused: Vec<String>,
 }
@@ -57,6 +62,7 @@ pub(super) fn read(text: &str) -> Result<Read, String> {
     let file: Json = serde_saphyr::from_str(text).map_err(|error| explain(&error))?;
     let mode = mode(&file)?;
     let external = matches!(mode, "both" | "external");
+    let hub = tree::find(&file, HUB_ENABLE) != Some(&json!(false));
     let mut given = Map::new();
     tree::set(&mut given, "mqtt.mode", json!(mode));
     for pair in PAIRS.iter().filter(|pair| external || !pair.ours.starts_with("mqtt.external")) {
@@ -80,12 +86,17 @@ pub(super) fn read(text: &str) -> Result<Read, String> {
             tree::set(&mut given, ours, said.cloned().unwrap_or_else(|| json!(default)));
         }
     }
+    if !hub {
+        tree::take(&mut given, "cloud.addresses");
+    }
     if let Some(Json::Object(ours)) = file.get("edgetwin") {
         tree::overlay(&mut given, ours);
     }
-    let password =
-        tree::find(&file, PASSWORD).and_then(Json::as_str).filter(|text| !text.is_empty());
-    Ok(Read { given, password: password.map(Into::into), unused })
+    let text = |key: &str| {
+        let text = tree::find(&file, key).and_then(Json::as_str).filter(|text| !text.is_empty());
+        text.map(Into::into)
+    };
+    Ok(Read { given, password: text(PASSWORD), token: text(TOKEN), unused })
 }
 
 fn mode(file: &Json) -> Result<&'static str, String> {
@@ -126,6 +137,9 @@ pub(super) fn write(config: &AgentConfig) -> Map<String, Json> {
             }
         }
     }
+    if !config.cloud.is_joined() {
+        tree::set(&mut file, HUB_ENABLE, json!(false));
+    }
     // Without one of them KubeEdge would take the file that it takes by default.
     if external && TLS.iter().all(|(_, key, _)| tree::find(&all, key).is_some_and(filled)) {
         tree::set(&mut file, TLS_ENABLE, json!(true));
@@ -149,7 +163,7 @@ fn unused(file: &Json) -> Vec<String> {
         .iter()
         .map(|pair| pair.theirs)
         .chain(tls)
-        .chain([ENABLE, MODE, PASSWORD, TLS_ENABLE, "apiVersion", "kind", "edgetwin"])
+        .chain([ENABLE, MODE, PASSWORD, TOKEN, HUB_ENABLE, TLS_ENABLE, "apiVersion", "kind", "edgetwin"])
         .collect();
     let mut unused = Vec::new();
     collect("", file, &read, &mut unused);

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 
 use super::explain::explain;
-use super::{API_VERSION, AgentConfig, ConfigError, KIND, Secret, edgecore, tree};
+use super::{API_VERSION, AgentConfig, ConfigError, KIND, MqttMode, Secret, edgecore, tree};
 
 /// Whose words a file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,13 @@ impl File {
             }
             _ => {
                 let config = serde_saphyr::from_str(text).map_err(|error| explain(&error))?;
-                Self { config, dialect: Dialect::Ours, unused: Vec::new(), given: raw }
+                let mut file =
+                    Self { config, dialect: Dialect::Ours, unused: Vec::new(), given: raw };
+                // What serves the cloud has no port of its own here, unless somebody asks for it.
+                if file.config.cloud.is_joined() && !file.gives("mqtt.mode") {
+                    file.config.mqtt.mode = MqttMode::Off;
+                }
+                file
             }
         };
         file.config.check()?;
@@ -74,11 +80,12 @@ impl File {
     }
 
     fn of_edgecore(text: &str) -> Result<Self, String> {
-        let edgecore::Read { given, password, unused } = edgecore::read(text)?;
+        let edgecore::Read { given, password, token, unused } = edgecore::read(text)?;
         let given = Json::Object(given);
         let mut config: AgentConfig = serde_path_to_error::deserialize(&given)
             .map_err(|error| format!("{}: {}", error.path(), error.inner()))?;
         config.mqtt.external.password = password.map(Secret::new);
+        config.cloud.token = token.map(Secret::new);
         Ok(Self { config, dialect: Dialect::EdgeCore, unused, given })
     }
 
@@ -99,6 +106,13 @@ impl File {
                     return Err(
                         "modules.eventBus.mqttPassword: a password stands in no file of ours; write it into a file of \
                          its own, name that in edgetwin.mqtt.external.passwordFile, and empty mqttPassword"
+                            .into(),
+                    );
+                }
+                if self.config.cloud.token.is_some() {
+                    return Err(
+                        "modules.edgeHub.token: a token stands in no file of ours; write it into a file of its own, \
+                         name that in edgetwin.cloud.tokenFile, and empty token"
                             .into(),
                     );
                 }

@@ -30,6 +30,12 @@ pub(super) enum Form {
     DmiSocket,
     /// Their URL of a listener, our address.
     Listener,
+    /// Their one address, our list of them.
+    First,
+    /// Their seconds, our span.
+    Seconds,
+    /// Labels, and other tables of texts.
+    Table,
 }
 
 const fn pair(theirs: &'static str, ours: &'static str, form: Form, default: &'static str) -> Pair {
@@ -46,6 +52,20 @@ pub(super) const PAIRS: &[Pair] = &[
         "/var/lib/kubeedge/edgecore.db",
     ),
     pair("modules.edged.hostnameOverride", "node.name", Form::Text, ""),
+    pair("modules.edged.nodeLabels", "node.labels", Form::Table, ""),
+    pair("modules.edgeHub.websocket.server", "cloud.addresses", Form::First, ""),
+    pair("modules.edgeHub.httpServer", "cloud.join", Form::Text, ""),
+    pair("modules.edgeHub.tlsCaFile", "cloud.ca", Form::Text, "/etc/kubeedge/ca/rootCA.crt"),
+    pair("modules.edgeHub.tlsCertFile", "cloud.cert", Form::Text, "/etc/kubeedge/certs/server.crt"),
+    pair(
+        "modules.edgeHub.tlsPrivateKeyFile",
+        "cloud.key",
+        Form::Text,
+        "/etc/kubeedge/certs/server.key",
+    ),
+    pair("modules.edgeHub.rotateCertificates", "cloud.rotate", Form::Scalar, "true"),
+    pair("modules.edgeHub.heartbeat", "cloud.heartbeat", Form::Seconds, ""),
+    pair("modules.edgeHub.projectID", "cloud.project", Form::Text, ""),
     pair("modules.deviceTwin.dmiSockPath", "devices.dmiSocket", Form::DmiSocket, "/etc/kubeedge/"),
     pair("modules.eventBus.mqttQOS", "mqtt.qos", Form::Scalar, "0"),
     pair("modules.eventBus.mqttRetain", "mqtt.retain", Form::Scalar, "false"),
@@ -133,6 +153,12 @@ impl Form {
                     format!("{key} = {value}: not served; write tcp:// and an address, as in tcp://127.0.0.1:1884")
                 })?)
             }
+            Self::First => json!([text()?]),
+            Self::Seconds => match value.as_u64() {
+                Some(seconds) => json!(format!("{seconds}s")),
+                None => return Err(format!("{key} = {value}: write whole seconds, such as 15")),
+            },
+            Self::Table => value.clone(),
         })
     }
 
@@ -146,6 +172,12 @@ impl Form {
                 (path.file_name()? == DMI_SOCKET).then(|| value.clone())
             }
             Self::Listener => Some(json!(format!("tcp://{}", value.as_str()?))),
+            Self::First => match value.as_array()?.as_slice() {
+                [one] => Some(one.clone()),
+                _ => None,
+            },
+            Self::Seconds => Some(json!(value.as_str()?.strip_suffix('s')?.parse::<u64>().ok()?)),
+            Self::Table => Some(value.clone()),
         }
     }
 }

@@ -105,7 +105,7 @@ modules:
             "database.aliasName",
             "database.dataSurce (did you mean dataSource?)",
             "edgecoreVersion",
-            "modules.edgeHub",
+            "modules.edgeHub.quic",
             "modules.eventBus.mqttMod (did you mean mqttMode?)",
             "modules.eventBus.mqttPubClientID",
         ]
@@ -190,6 +190,48 @@ fn the_defaults_of_either_survive_the_way_into_the_other() {
 /// KubeEdge knows no TLS without a client's certificate, and no packet limit.
 const PARTLY: &str =
     "mqtt: {mode: both, limits: {packet: 2048}, external: {url: \"mqtts://b:1\", tls: {ca: /ca}}}";
+
+#[test]
+fn the_cloud_of_an_edgecore_is_ours_with_its_certificates_and_its_token() {
+    let file = file(
+        "modules:
+  edged: {nodeLabels: {site: plant-a}}
+  edgeHub:
+    enable: true
+    heartbeat: 20
+    httpServer: https://10.0.0.2:10002
+    token: hash.a.b.c
+    rotateCertificates: false
+    websocket: {enable: true, server: \"10.0.0.2:10000\"}
+",
+    );
+    let cloud = &file.config.cloud;
+    assert_eq!(cloud.addresses, ["10.0.0.2:10000"]);
+    assert_eq!(cloud.join_servers(), ["10.0.0.2:10002"]);
+    assert_eq!(cloud.ca.to_str(), Some("/etc/kubeedge/ca/rootCA.crt"));
+    assert_eq!(cloud.cert.to_str(), Some("/etc/kubeedge/certs/server.crt"));
+    assert_eq!(cloud.token.as_ref().map(|token| token.expose()), Some("hash.a.b.c"));
+    assert_eq!((cloud.rotate, cloud.heartbeat), (false, Span::secs(20)));
+    assert_eq!(file.config.node.labels, [("site".into(), "plant-a".into())].into());
+    assert_eq!(file.config.mqtt.mode, MqttMode::External, "as the file has it");
+    let refused = file.converted().unwrap_err();
+    assert!(refused.contains("edgeHub.token") && refused.contains("tokenFile"), "{refused}");
+}
+
+#[test]
+fn an_edgehub_that_is_off_has_no_cloud() {
+    let file = file("modules: {edgeHub: {enable: false, websocket: {server: \"a:1\"}}}");
+    assert!(!file.config.cloud.is_joined());
+}
+
+#[test]
+fn a_node_of_a_cloud_has_no_broker_unless_it_is_asked_for() {
+    let mode = |text: &str| File::parse(text).unwrap().config.mqtt.mode;
+    assert_eq!(mode("cloud: {addresses: [\"bridge:10000\"]}"), MqttMode::Off);
+    let asked = "cloud: {addresses: [\"bridge:10000\"]}\nmqtt: {mode: embedded}";
+    assert_eq!(mode(asked), MqttMode::Embedded);
+    assert_eq!(mode("node: {name: a}"), MqttMode::Embedded);
+}
 
 #[test]
 fn a_password_in_clear_is_not_converted() {
