@@ -14,6 +14,9 @@ pub enum Command {
     /// This device exists, as described. New: it gets a twin. Known: its twin is fitted to the description, and the
     /// manifest's desired values count where their text is not the one that was last loaded.
     Load(Arc<Device>),
+    /// The same of a device of the cloud, where one that this node had on its own, under the same name, is taken for it:
+    /// its twin goes on in another life, and its reported values are doubtful until they are read again.
+    Adopt(Arc<Device>),
     /// This device is gone.
     Remove(DeviceId),
     /// Its mapper says something about a device.

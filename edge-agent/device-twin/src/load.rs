@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use device_model::{Access, Ack, AckCode, Device, DeviceId, PropertyName, Timestamp};
+use device_model::{
+    Access, Ack, AckCode, Device, DeviceId, PropertyName, Quality, QualityCode, Timestamp,
+};
 
 use crate::desire::take;
 use crate::draft::{Draft, Moment};
@@ -11,7 +13,8 @@ use crate::places::Places;
 use crate::report::acknowledge;
 use crate::store::{StoredProperty, StoredTwin, Tombstone};
 use crate::{
-    Change, ChangeKind, Condition, Owner, PropertyChange, Rejected, Twin, TwinProperty, Uid, Writer,
+    Change, ChangeKind, Condition, Desired, Owner, PropertyChange, Rejected, Twin, TwinProperty,
+    Uid, Writer,
 };
 
 /// Gives numbers to new rows of the store.
@@ -104,8 +107,9 @@ pub(crate) fn load(
     let mut draft = Draft::of(&mut twin)?;
     for at in 0..draft.twin().properties.len() {
         refuse_unfit(&mut draft, at, moment);
-        if moment.settings.owner == Owner::Node {
-            take_manifest(&mut draft, at, moment);
+        match moment.settings.owner {
+            Owner::Node => take_manifest(&mut draft, at, moment),
+            Owner::Cloud => hand_over(&mut draft, at),
         }
     }
     let rev = draft.rev();
@@ -170,6 +174,32 @@ fn take_manifest(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) {
     if value.is_some() || from_manifest {
         take(draft, at, value.cloned(), &Writer::Manifest, None, None, moment);
     }
+}
+
+/// What was desired while this node was on its own is the cloud's to keep or to change: it has its number still, so that
+/// nothing is written again where the cloud wants the same. An override has an end, and stays until then.
+fn hand_over(draft: &mut Draft<'_>, at: usize) {
+    let Some(desired) = &draft.twin().properties[at].desired else { return };
+    if desired.writer == Writer::Cloud || desired.expires_at.is_some() {
+        return;
+    }
+    let handed = Desired { writer: Writer::Cloud, ..Desired::clone(desired) };
+    draft.desired_side(at).desired = Some(Arc::new(handed));
+}
+
+/// The same twin in another life: with rows of its own, and with reported values that count as doubtful.
+pub(crate) fn reborn(mut twin: StoredTwin, uid: Uid, rows: &mut Rows) -> StoredTwin {
+    twin.row = rows.next_device();
+    twin.uid = uid;
+    for property in &mut twin.properties {
+        property.state.row = rows.next_property();
+        if let Some(reported) = &mut property.state.reported
+            && reported.quality != Quality::Bad
+        {
+            (reported.quality, reported.code) = (Quality::Uncertain, QualityCode::Restored);
+        }
+    }
+    twin
 }
 
 fn bare_change(twin: &Twin) -> Change {

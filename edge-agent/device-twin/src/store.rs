@@ -79,11 +79,11 @@ pub trait Store {
     fn dirty_since(&mut self, device: &DeviceId, rev: u64)
     -> Result<Vec<PropertyName>, StoreError>;
 
-    /// Notes, synced, that the uplink has `device` up to this point. A point below the known one changes nothing.
+    /// Notes, synced, up to where the uplink has each of these devices. A point below the known one changes nothing.
     ///
     /// # Errors
-    /// It is not noted.
-    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError>;
+    /// Nothing is noted.
+    fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError>;
 
     /// Up to where the uplink has `device`, if it has anything.
     ///
@@ -91,11 +91,19 @@ pub trait Store {
     /// The store cannot be read.
     fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError>;
 
-    /// Stores `object` in place of one of the same kind, namespace and name, synced.
+    /// Stores each of `objects` in place of one of the same kind, namespace and name, synced.
+    ///
+    /// # Errors
+    /// The former ones, or none, are there still.
+    fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError>;
+
+    /// Stores one object in the same way.
     ///
     /// # Errors
     /// The former one, or none, is there still.
-    fn put_object(&mut self, object: &Object) -> Result<(), StoreError>;
+    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
+        self.put_objects(std::slice::from_ref(object))
+    }
 
     /// Deletes an object, synced; whether there was one.
     ///
@@ -146,16 +154,16 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).dirty_since(device, rev)
     }
 
-    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
-        (**self).confirm(device, confirmed)
+    fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError> {
+        (**self).confirm(confirmed)
     }
 
     fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError> {
         (**self).confirmed(device)
     }
 
-    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
-        (**self).put_object(object)
+    fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError> {
+        (**self).put_objects(objects)
     }
 
     fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError> {

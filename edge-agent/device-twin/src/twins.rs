@@ -1,6 +1,7 @@
 //! All twins of a node: batches of commands in, one transaction each, answers and changes out.
 
 mod commit;
+mod lives;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,14 +9,12 @@ use std::time::Duration;
 
 use device_model::{DeviceId, Timestamp};
 
-use crate::batch::{Batch, Key};
+use crate::batch::Batch;
 use crate::draft::Moment;
-use crate::load::{self, Loaded, Rows, Tombstones};
+use crate::load::{Rows, Tombstones};
 use crate::repeats::Repeats;
 use crate::store::{Confirmed, Content, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
-use crate::{
-    Answer, Change, Command, Counters, Now, Outcome, Owner, Rejected, Settings, Twin, Uid,
-};
+use crate::{Answer, Change, Command, Counters, Now, Outcome, Owner, Rejected, Settings, Twin};
 
 /// All twins of a node over a store. It has one owner, and no lock.
 #[derive(Debug)]
@@ -183,6 +182,16 @@ impl<S: Store> Twins<S> {
         &mut self.store
     }
 
+    /// Begins another life of the store: the order of all twins goes on above what anybody knows of them.
+    ///
+    /// # Errors
+    /// It is not begun.
+    pub fn begin_epoch(&mut self, epoch: u64) -> Result<(), StoreError> {
+        self.store.set_epoch(epoch)?;
+        self.epoch = epoch;
+        Ok(())
+    }
+
     /// Whether the store takes anything at this moment: writes, synced, what it has already.
     ///
     /// # Errors
@@ -196,17 +205,17 @@ impl<S: Store> Twins<S> {
         self.store
     }
 
-    /// The uplink has `device` up to `confirmed`; a deletion that it covers may be forgotten in time.
+    /// The uplink has each of these devices up to that point; a deletion that it covers may be forgotten in time.
     ///
     /// # Errors
-    /// It is not noted; confirm again.
-    pub fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
-        self.store.confirm(device, confirmed)?;
+    /// Nothing is noted; confirm again.
+    pub fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError> {
+        self.store.confirm(confirmed)?;
         let covered = |one: &Tombstone| {
-            !one.confirmed
-                && one.device == *device
-                && one.uid == confirmed.uid
-                && one.rev <= confirmed.rev
+            let covers = |(device, confirmed): &(DeviceId, Confirmed)| {
+                one.device == *device && one.uid == confirmed.uid && one.rev <= confirmed.rev
+            };
+            !one.confirmed && confirmed.iter().any(covers)
         };
         let now_known: Vec<_> = (self.tombstones.values())
             .filter(|one| covered(one))
@@ -239,6 +248,7 @@ impl<S: Store> Twins<S> {
             Command::Desire(desire) => self.desire(desire, batch, now),
             Command::Update(update) => self.update(update, batch, now),
             Command::Load(device) => self.load(device.clone(), batch, now),
+            Command::Adopt(device) => self.adopt(device.clone(), batch, now),
             Command::Remove(id) => self.remove(id, batch, now),
             Command::Lose { devices, reason } => Ok(self.lose(devices, reason, batch, now)),
             Command::Judge { device, problem } => self.judge(device, problem.clone(), batch),
@@ -312,95 +322,6 @@ impl<S: Store> Twins<S> {
         Ok((Answer { rev: twin.rev, ..Answer::default() }, changes))
     }
 
-    fn load(&mut self, device: Arc<device_model::Device>, batch: &mut Batch, now: Now) -> Done {
-        let id = device.id.clone();
-        let limit = self.settings.limits.properties;
-        if device.properties.len() > limit {
-            let (what, limit) = (format!("device {id}"), format!("{limit} properties"));
-            return Err(Rejected::TooLarge { what, limit });
-        }
-        let mut changes = Vec::new();
-        let uid = device.uid.as_deref().map(Uid::new);
-        let other_life = |known: &Uid| uid.as_ref().is_some_and(|uid| uid != known);
-        let known = (self.twins.get(&id).map(Twin::uid))
-            .or_else(|| self.parked.get(&id).map(|parked| &parked.uid));
-        if known.is_some_and(other_life) {
-            changes.extend(self.remove(&id, batch, now)?.1);
-        }
-        if let Some(twin) = self.twins.get(&id)
-            && *twin.device == *device
-        {
-            return Ok((Answer { rev: twin.rev, ..Answer::default() }, changes));
-        }
-        let (former, described) = match (self.twins.get_mut(&id), self.parked.get(&id)) {
-            (Some(twin), _) => {
-                batch.touch(twin);
-                (Some(twin.clone().into_stored()), true)
-            }
-            (None, Some(parked)) => {
-                batch.touch_parked(parked);
-                (Some(parked.clone()), false)
-            }
-            (None, None) => {
-                batch.touch_absent(&id);
-                (None, false)
-            }
-        };
-        let Self { settings, counters, opened_at, tombstones, rows, .. } = self;
-        let moment =
-            &mut Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
-        let Loaded { mut twin, change, buried } =
-            load::load(former, described, device, tombstones, rows, moment)?;
-        for tombstone in buried {
-            self.bury(tombstone, batch);
-        }
-        for property in &twin.device.properties {
-            self.forget((id.clone(), Some(property.name.clone())), batch);
-        }
-        self.forget((id.clone(), None), batch);
-        let answer = Answer { rev: twin.rev, ..Answer::default() };
-        batch.mark(&mut twin);
-        self.parked.remove(&id);
-        self.twins.insert(id, twin);
-        changes.extend(change);
-        Ok((answer, changes))
-    }
-
-    fn remove(&mut self, id: &DeviceId, batch: &mut Batch, now: Now) -> Done {
-        let (uid, rev, change) = match (self.twins.get_mut(id), self.parked.get(id)) {
-            (Some(twin), _) => {
-                batch.touch(twin);
-                (twin.uid.clone(), twin.rev + 1, Some(twin.removal()))
-            }
-            (None, Some(parked)) => {
-                batch.touch_parked(parked);
-                (parked.uid.clone(), parked.rev + 1, None)
-            }
-            (None, None) => return Err(unknown(id)),
-        };
-        self.twins.remove(id);
-        self.parked.remove(id);
-        let of_device = (id.clone(), None)..;
-        let properties: Vec<_> = (self.tombstones.range(of_device))
-            .map(|(key, _)| key.clone())
-            .take_while(|(device, _)| device == id)
-            .collect();
-        for key in properties {
-            self.forget(key, batch);
-        }
-        let tombstone = Tombstone {
-            device: id.clone(),
-            property: None,
-            uid,
-            rev,
-            generation: device_model::Generation::default(),
-            deleted_at: now.wall,
-            confirmed: false,
-        };
-        self.bury(tombstone, batch);
-        Ok((Answer { rev, ..Answer::default() }, change.into_iter().collect()))
-    }
-
     fn judge(&mut self, device: &DeviceId, problem: Option<Arc<str>>, batch: &mut Batch) -> Done {
         let Some(twin) = self.twins.get_mut(device) else { return Err(unknown(device)) };
         batch.touch(twin);
@@ -456,18 +377,6 @@ impl<S: Store> Twins<S> {
             self.forget(key, batch);
         }
         (Answer::default(), changes)
-    }
-
-    fn bury(&mut self, tombstone: Tombstone, batch: &mut Batch) {
-        let key = (tombstone.device.clone(), tombstone.property.clone());
-        let before = self.tombstones.insert(key.clone(), tombstone);
-        batch.tombstones.entry(key).or_insert(before);
-    }
-
-    fn forget(&mut self, key: Key, batch: &mut Batch) {
-        if let Some(tombstone) = self.tombstones.remove(&key) {
-            batch.tombstones.entry(key).or_insert(Some(tombstone));
-        }
     }
 }
 

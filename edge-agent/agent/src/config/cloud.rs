@@ -94,7 +94,9 @@ impl Cloud {
             ));
         }
         if let Some(url) = &self.proxy
-            && !url.strip_prefix("http://").is_some_and(|rest| is_address(rest.trim_end_matches('/')))
+            && !url
+                .strip_prefix("http://")
+                .is_some_and(|rest| is_address(rest.trim_end_matches('/')))
         {
             return Err(format!(
                 "cloud.proxy = \"{url}\": no URL of a proxy; write \"http://proxy.example.org:3128\""

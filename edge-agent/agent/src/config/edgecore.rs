@@ -163,7 +163,17 @@ fn unused(file: &Json) -> Vec<String> {
         .iter()
         .map(|pair| pair.theirs)
         .chain(tls)
-        .chain([ENABLE, MODE, PASSWORD, TOKEN, HUB_ENABLE, TLS_ENABLE, "apiVersion", "kind", "edgetwin"])
+        .chain([
+            ENABLE,
+            MODE,
+            PASSWORD,
+            TOKEN,
+            HUB_ENABLE,
+            TLS_ENABLE,
+            "apiVersion",
+            "kind",
+            "edgetwin",
+        ])
         .collect();
     let mut unused = Vec::new();
     collect("", file, &read, &mut unused);

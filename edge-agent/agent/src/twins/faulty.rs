@@ -100,18 +100,18 @@ impl Store for Faulty {
         self.inner.dirty_since(device, rev)
     }
 
-    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
+    fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError> {
         self.works()?;
-        self.inner.confirm(device, confirmed)
+        self.inner.confirm(confirmed)
     }
 
     fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError> {
         self.inner.confirmed(device)
     }
 
-    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
+    fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError> {
         self.works()?;
-        self.inner.put_object(object)?;
+        self.inner.put_objects(objects)?;
         self.switch.kinds.lock().unwrap().push(object.key.kind.clone());
         Ok(())
     }

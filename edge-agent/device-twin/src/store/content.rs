@@ -86,10 +86,8 @@ impl Content {
         rows.extend(self.tombstones.iter().map(Row::Bury));
         store.set_epoch(self.epoch)?;
         store.commit(&rows, Durability::Synced)?;
-        for (device, confirmed) in &self.confirmations {
-            store.confirm(device, confirmed)?;
-        }
-        self.objects.iter().try_for_each(|object| store.put_object(object))
+        store.confirm(&self.confirmations)?;
+        store.put_objects(&self.objects)
     }
 
     /// An epoch for a store that begins at `now`: later stores of a node get higher ones, as long as its clock is not set

@@ -138,11 +138,12 @@ impl Store for MemoryStore {
         Ok(names)
     }
 
-    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
-        let known = self.confirmed.entry(device.clone()).or_insert_with(|| confirmed.clone());
-        if known.uid != confirmed.uid || (known.epoch, known.rev) < (confirmed.epoch, confirmed.rev)
-        {
-            *known = confirmed.clone();
+    fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError> {
+        for (device, new) in confirmed {
+            let known = self.confirmed.entry(device.clone()).or_insert_with(|| new.clone());
+            if known.uid != new.uid || (known.epoch, known.rev) < (new.epoch, new.rev) {
+                *known = new.clone();
+            }
         }
         Ok(())
     }
@@ -151,8 +152,8 @@ impl Store for MemoryStore {
         Ok(self.confirmed.get(device).cloned())
     }
 
-    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
-        self.objects.insert(object.key.clone(), object.clone());
+    fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError> {
+        self.objects.extend(objects.iter().map(|object| (object.key.clone(), object.clone())));
         Ok(())
     }
 

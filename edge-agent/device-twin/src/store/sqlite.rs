@@ -304,22 +304,17 @@ impl Store for SqliteStore {
         self.explained(names())
     }
 
-    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
-        let Confirmed { uid, epoch, rev } = confirmed;
+    fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError> {
         self.transaction(|connection, _| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT DO UPDATE SET uid = ?3, epoch = ?4, rev = ?5
-                     WHERE uid <> ?3 OR (epoch, rev) < (?4, ?5)",
-                )?
-                .execute(params![
-                    device.namespace(),
-                    device.name(),
-                    uid.as_str(),
-                    int(*epoch),
-                    int(*rev)
-                ])?;
+            let mut put = connection.prepare_cached(
+                "INSERT INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET uid = ?3, epoch = ?4, rev = ?5
+                 WHERE uid <> ?3 OR (epoch, rev) < (?4, ?5)",
+            )?;
+            for (device, Confirmed { uid, epoch, rev }) in confirmed {
+                let (namespace, name) = (device.namespace(), device.name());
+                put.execute(params![namespace, name, uid.as_str(), int(*epoch), int(*rev)])?;
+            }
             Ok(())
         })
     }
@@ -342,12 +337,14 @@ impl Store for SqliteStore {
         self.explained(confirmed())
     }
 
-    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
-        let Object { key, uid, resource_version, body } = object;
+    fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError> {
         self.transaction(|connection, _| {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute(params![key.kind, key.namespace, key.name, uid, resource_version, body])?;
+            let mut put = connection
+                .prepare_cached("INSERT OR REPLACE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            for Object { key, uid, resource_version, body } in objects {
+                let ObjectKey { kind, namespace, name } = key;
+                put.execute(params![kind, namespace, name, uid, resource_version, body])?;
+            }
             Ok(())
         })
     }

@@ -78,16 +78,16 @@ impl Store for SpyStore {
         self.inner.dirty_since(device, rev)
     }
 
-    fn confirm(&mut self, device: &DeviceId, confirmed: &Confirmed) -> Result<(), StoreError> {
-        self.inner.confirm(device, confirmed)
+    fn confirm(&mut self, confirmed: &[(DeviceId, Confirmed)]) -> Result<(), StoreError> {
+        self.inner.confirm(confirmed)
     }
 
     fn confirmed(&mut self, device: &DeviceId) -> Result<Option<Confirmed>, StoreError> {
         self.inner.confirmed(device)
     }
 
-    fn put_object(&mut self, object: &Object) -> Result<(), StoreError> {
-        self.inner.put_object(object)
+    fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError> {
+        self.inner.put_objects(objects)
     }
 
     fn delete_object(&mut self, key: &ObjectKey) -> Result<bool, StoreError> {

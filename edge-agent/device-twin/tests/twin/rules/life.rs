@@ -1,9 +1,9 @@
 //! R25, R26 and R28: devices and properties come and go.
 
-use device_model::{DeviceState, Generation, Value};
+use device_model::{DeviceState, Generation, Quality, QualityCode, Value};
 use device_twin::store::Confirmed;
 use device_twin::{
-    Change, ChangeKind, Command, MemoryStore, Owner, Rejected, Settings, Store, Uid,
+    Change, ChangeKind, Command, MemoryStore, Owner, Rejected, Settings, Store, Uid, Writer,
 };
 
 use crate::fixture::{Bench, at, pump, pump_id, pump_where};
@@ -68,10 +68,10 @@ fn r25_where_the_cloud_owns_a_deletion_is_remembered_until_the_cloud_has_it() {
     bench.outcome(at(40 * DAY), Command::Tick);
     assert_eq!(tombstones(&mut bench), 1);
     let epoch = bench.twins.epoch();
-    bench.twins.confirm(&pump_id(), &Confirmed { uid: uid.clone(), epoch, rev: 1 }).unwrap();
+    bench.twins.confirm(&[(pump_id(), Confirmed { uid: uid.clone(), epoch, rev: 1 })]).unwrap();
     bench.outcome(at(40 * DAY), Command::Tick);
     assert_eq!(tombstones(&mut bench), 1, "it has not seen the deletion yet");
-    bench.twins.confirm(&pump_id(), &Confirmed { uid, epoch, rev: 2 }).unwrap();
+    bench.twins.confirm(&[(pump_id(), Confirmed { uid, epoch, rev: 2 })]).unwrap();
     bench.outcome(at(40 * DAY), Command::Tick);
     assert_eq!(tombstones(&mut bench), 0);
 }
@@ -112,14 +112,16 @@ fn r26_a_device_made_again_starts_a_new_life_at_revision_one() {
     assert_eq!(change.properties.len(), pump().properties.len());
 }
 
+/// The pump as an API server has it.
+fn with_uid(uid: &str) -> std::sync::Arc<device_model::Device> {
+    pump_where(|text| {
+        let named = format!("kind: Device\nmetadata: {{uid: {uid}, name");
+        text.replace("kind: Device\nmetadata: {name", &named)
+    })
+}
+
 #[test]
 fn r26_another_uid_of_the_same_name_is_another_life() {
-    let with_uid = |uid: &str| {
-        pump_where(|text| {
-            let named = format!("kind: Device\nmetadata: {{uid: {uid}, name");
-            text.replace("kind: Device\nmetadata: {name", &named)
-        })
-    };
     let mut bench = Bench::empty();
     bench.change(at(0), Command::Load(with_uid("first")));
     assert_eq!(*bench.pump().uid(), Uid::new("first"));
@@ -135,6 +137,43 @@ fn r26_another_uid_of_the_same_name_is_another_life() {
     let outcome = bench.outcome(at(4), Command::Load(with_uid("third")));
     assert_eq!(outcome.changes.len(), 2);
     assert_eq!(*bench.pump().uid(), Uid::new("third"));
+}
+
+#[test]
+fn r26_a_device_of_the_cloud_takes_over_the_twin_that_a_node_had_on_its_own() {
+    let mut bench = Bench::with_pump();
+    bench.change(at(1), Command::Desire(bench.wants("speed", "100")));
+    bench.change(at(2), Command::Report(bench.reads("speed", Value::Int(100), at(2))));
+    let local = bench.pump().uid().clone();
+    let desired = bench.property("speed").desired.unwrap();
+    let settings = Settings { owner: Owner::Cloud, ..Settings::default() };
+    let store = bench.twins.store().clone();
+    for parked in [false, true] {
+        let mut bench = Bench::over(store.clone(), settings.clone());
+        if !parked {
+            bench.outcome(at(3), Command::Load(pump()));
+        }
+        let uid = Uid::new("of-the-cloud");
+        let device = with_uid("of-the-cloud");
+        let change = bench.change(at(4), Command::Adopt(device.clone()));
+        assert_eq!((change.kind, &change.uid), (ChangeKind::Described, &uid));
+        assert_ne!(uid, local);
+        let speed = bench.property("speed");
+        let reported = speed.reported.unwrap();
+        assert_eq!(reported.value, Some(Value::Int(100)));
+        assert_eq!((reported.quality, reported.code), (Quality::Uncertain, QualityCode::Restored));
+        let handed = speed.desired.unwrap();
+        assert_eq!((handed.generation, &handed.writer), (desired.generation, &Writer::Cloud));
+        assert_eq!(handed.value, desired.value, "until the cloud wants something else");
+        bench.nothing(at(5), Command::Adopt(device.clone()));
+        let mut bench = Bench::over(bench.twins.store().clone(), settings.clone());
+        bench.outcome(at(6), Command::Load(device));
+        assert_eq!(
+            (bench.pump().uid(), bench.property("speed").desired.unwrap().generation),
+            (&uid, desired.generation)
+        );
+        assert_eq!(tombstones(&mut bench), 0);
+    }
 }
 
 #[test]

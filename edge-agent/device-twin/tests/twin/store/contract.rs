@@ -140,13 +140,13 @@ fn a_confirmation_never_goes_back(mut place: impl Place) {
     let mut store = place.open();
     let at = |uid: &str, epoch, rev| Confirmed { uid: Uid::new(uid), epoch, rev };
     assert_eq!(store.confirmed(&pump_id()).unwrap(), None);
-    store.confirm(&pump_id(), &at("a", 1, 10)).unwrap();
-    store.confirm(&pump_id(), &at("a", 1, 9)).unwrap();
+    store.confirm(&[(pump_id(), at("a", 1, 10))]).unwrap();
+    store.confirm(&[(pump_id(), at("a", 1, 9))]).unwrap();
     assert_eq!(store.confirmed(&pump_id()).unwrap(), Some(at("a", 1, 10)));
-    store.confirm(&pump_id(), &at("a", 2, 3)).unwrap();
-    store.confirm(&pump_id(), &at("a", 1, 99)).unwrap();
+    store.confirm(&[(pump_id(), at("a", 2, 3))]).unwrap();
+    store.confirm(&[(pump_id(), at("a", 1, 99))]).unwrap();
     assert_eq!(store.confirmed(&pump_id()).unwrap(), Some(at("a", 2, 3)));
-    store.confirm(&pump_id(), &at("b", 2, 1)).unwrap();
+    store.confirm(&[(pump_id(), at("b", 2, 1))]).unwrap();
     place.close(store);
     assert_eq!(place.open().confirmed(&pump_id()).unwrap(), Some(at("b", 2, 1)), "another life");
 }
