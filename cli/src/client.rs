@@ -15,7 +15,7 @@ use bytes::Bytes;
 use device_model::DeviceId;
 use edge_agent::api::view::{
     DesiredAnswer, DesiredPatch, DeviceList, DeviceView, ErrorView, FrameView, HistoryView,
-    ReadyView,
+    ObjectList, OutboxView, ReadyView,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -108,6 +108,22 @@ impl Client {
     pub(crate) async fn devices(&self) -> anyhow::Result<Vec<DeviceView>> {
         let list: DeviceList = self.ask(Method::GET, "/v1/devices", Bytes::new()).await?;
         Ok(list.devices)
+    }
+
+    /// What the cloud does not have.
+    ///
+    /// # Errors
+    /// The agent cannot be asked, or belongs to no cloud.
+    pub(crate) async fn outbox(&self) -> anyhow::Result<OutboxView> {
+        self.ask(Method::GET, "/v1/outbox", Bytes::new()).await
+    }
+
+    /// What the cloud gave the node.
+    ///
+    /// # Errors
+    /// The agent cannot be asked, or belongs to no cloud.
+    pub(crate) async fn objects(&self) -> anyhow::Result<ObjectList> {
+        self.ask(Method::GET, "/v1/objects", Bytes::new()).await
     }
 
     /// One device by the name a person gives it: `namespace/name`, or the name alone where it is the only one.

@@ -1,7 +1,7 @@
-//! `edgetwin get`: devices, or the twin of one.
+//! `edgetwin get`: devices, or the twin of one; and what lies between this node and its cloud.
 
 use device_model::Timestamp;
-use edge_agent::api::view::{DeviceList, DeviceView, PropertyView};
+use edge_agent::api::view::{DeviceList, DeviceView, ObjectList, OutboxView, PropertyView};
 
 use crate::client::{Client, ConnectArgs};
 use crate::duration::age;
@@ -11,13 +11,13 @@ use crate::output::{
     with_unit,
 };
 
-/// Show all devices, or the properties of one
+/// Show all devices, the properties of one, or what lies between this node and its cloud
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  edgetwin get devices\n  edgetwin get demo/pump\n  edgetwin get pump -o json"
+    after_help = "Examples:\n  edgetwin get devices\n  edgetwin get demo/pump\n  edgetwin get pump -o json\n  edgetwin get outbox     what the cloud does not have\n  edgetwin get objects    what the cloud gave this node"
 )]
 pub(crate) struct GetArgs {
-    /// `devices`, or one device: namespace/name, or its name alone
+    /// `devices`, `outbox`, `objects`, or one device: namespace/name, or its name alone
     #[arg(default_value = "devices", value_name = "WHAT")]
     what: String,
     #[command(flatten)]
@@ -33,12 +33,18 @@ pub(crate) struct GetArgs {
 pub(crate) async fn run(args: GetArgs) -> anyhow::Result<Outcome> {
     let client = Client::find(&args.connect).await?;
     let now = Timestamp::from(std::time::SystemTime::now());
-    if args.what == "devices" {
-        let list = DeviceList { devices: client.devices().await? };
-        print(args.output.output, &list, |list| devices_table(&list.devices, now))?;
-    } else {
-        let device = client.device(&args.what).await?;
-        print(args.output.output, &device, |device| properties_table(device, now))?;
+    let output = args.output.output;
+    match args.what.as_str() {
+        "devices" => {
+            let list = DeviceList { devices: client.devices().await? };
+            print(output, &list, |list| devices_table(&list.devices, now))?;
+        }
+        "outbox" => print(output, &client.outbox().await?, |outbox| outbox_table(outbox, now))?,
+        "objects" => print(output, &client.objects().await?, objects_table)?,
+        device => {
+            let device = client.device(device).await?;
+            print(output, &device, |device| properties_table(device, now))?;
+        }
     }
     Ok(Outcome::Done)
 }
@@ -75,6 +81,33 @@ fn devices_table(devices: &[DeviceView], now: Timestamp) -> String {
             cells.push(reason(device).unwrap_or_default().into());
         }
         add(&mut rows, cells);
+    }
+    text(&rows)
+}
+
+fn outbox_table(outbox: &OutboxView, now: Timestamp) -> String {
+    let link = if outbox.linked { "linked" } else { "no link to the cloud" };
+    if outbox.devices.is_empty() {
+        return format!("{link}; the cloud has everything");
+    }
+    let mut rows = table(&["DEVICE", "REVISION", "CLOUD HAS", "WAITS"]);
+    for one in &outbox.devices {
+        let confirmed = one.confirmed.map_or_else(|| faint("nothing"), |rev| rev.into());
+        let waits = age(now.since(one.since)).into();
+        add(&mut rows, vec![one.device.to_string().into(), one.rev.into(), confirmed, waits]);
+    }
+    format!("{link}; the cloud does not have:\n{}", text(&rows))
+}
+
+fn objects_table(list: &ObjectList) -> String {
+    if list.objects.is_empty() {
+        return "the cloud gave this node nothing; name it in spec.nodeName of a Device".into();
+    }
+    let mut rows = table(&["NAMESPACE", "KIND", "NAME", "GENERATION", "UID"]);
+    for one in &list.objects {
+        let generation = one.generation.map_or_else(|| faint("-"), |number| number.into());
+        let texts = [&one.namespace, &one.kind, &one.name].map(Into::into);
+        add(&mut rows, texts.into_iter().chain([generation, (&one.uid).into()]).collect());
     }
     text(&rows)
 }

@@ -15,7 +15,9 @@ use serde_json::Value;
 pub use answer::{Answer, Refusal, answer};
 pub use hello::{Confirmation, Hello, Holding, Point, Welcome};
 pub use member::{DetailRequest, Member, Membership, MembershipDetail};
-pub use report::{Progress, Side, StateReport, StateSaid, TwinProperty, TwinReport, TwinVersion};
+pub use report::{
+    AgentState, Progress, Side, StateReport, StateSaid, TwinProperty, TwinReport, TwinVersion,
+};
 
 /// A content is not what its message says it is. Refuse the message; the connection is well.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

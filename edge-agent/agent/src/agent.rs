@@ -1,43 +1,42 @@
 //! The whole agent: bind, then run.
 
-use std::collections::HashMap;
-use std::future::Future;
+mod opened;
+mod parts;
+mod source;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use device_twin::store::{Object, Run, Subscription};
-use device_twin::{Limits, MemoryStore, Settings, SqliteStore, Store, StoreError};
+use device_twin::{Limits, Settings};
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::api::view::Part;
 use crate::api::{self, Context, Tcp};
 use crate::broker::{Embedded, Prepared};
 use crate::catalogue::Catalogue;
-use crate::clock::{clocks, now};
-use crate::config::StoreKind;
+use crate::clock::now;
 use crate::dmi_server::DmiServer;
-use crate::error::panicked;
 use crate::eventbus::{Outbox, Receiver};
 use crate::health::{Health, tell_clock};
 use crate::history::History;
-use crate::manifests::{Faults, Manifests};
-use crate::mappers::{Mappers, registration};
+use crate::manifests::Faults;
+use crate::mappers::Mappers;
 use crate::metrics::Metrics;
 use crate::reload::{Fixed, Secrets};
 use crate::socket::Socket;
 use crate::subscriptions::Subscriptions;
-use crate::twins::{Core, Owner, Twins};
-use crate::{AgentConfig, Error, Reloader, config};
+use crate::twins::{Owner, Twins};
+use crate::{AgentConfig, Error, Reloader};
+use opened::Opened;
+use parts::Parts;
+use source::{Begun, Source};
 
 /// How often time passes for the twins: expiry, staleness, syncing.
 const TICK: Duration = Duration::from_millis(500);
-/// How long the parts may take to stop; the rest of [`END`] is the store's.
-const GRACE: Duration = Duration::from_millis(1500);
 /// How long the whole end may take.
 const END: Duration = Duration::from_millis(1900);
 
@@ -83,12 +82,14 @@ impl Agent {
     /// # Errors
     /// The store or a socket cannot be opened; the error names it.
     pub async fn bind(config: AgentConfig) -> Result<Self, Error> {
+        let joined = config.cloud.is_joined();
         let settings = Settings {
+            owner: if joined { device_twin::Owner::Cloud } else { device_twin::Owner::Node },
             sync: *config.store.sync,
             refresh_persist: *config.store.refresh,
             ..Settings::default()
         };
-        let opened = open_core(&config.store, &settings)?;
+        let opened = opened::open(&config.store, &settings)?;
         let dmi = dmi::serve::Listener::bind(&config.devices.dmi_socket)?;
         let socket = &config.api.socket;
         let api =
@@ -134,8 +135,7 @@ impl Agent {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self { config, addresses, opened, dmi, api, api_tcp, broker, external, live, .. } =
             self;
-        let Opened { core, run, registrations, subscriptions, aside } = opened;
-        let epoch = core.epoch();
+        let Opened { core, run, registrations, subscriptions, left, aside } = opened;
         let known = core.parked().cloned().collect();
         let health = Arc::new(Health::default());
         tell_clock(now(), &health);
@@ -151,15 +151,22 @@ impl Agent {
         let (subscriptions, keeper) =
             Subscriptions::new(&subscriptions, mode, twins.clone(), metrics.clone());
         let faults = Arc::new(Faults::default());
-        let dir = &config.manifests.dir;
-        let watched =
-            Manifests::watch(dir, twins.clone(), catalogue.clone(), faults.clone(), health.clone());
-        let mut manifests =
-            watched.map_err(|error| Error::place("manifests folder", dir, error))?;
         // What is defined is known before the first mapper asks; what the store does not take is tried again later.
-        if manifests.reconcile().await.is_err() {
-            return Err(Error::Part { part: TWINS, reason: owner.fault().await });
-        }
+        let source = Source::begin(
+            &config,
+            left,
+            twins.clone(),
+            catalogue.clone(),
+            faults.clone(),
+            health.clone(),
+        );
+        let (source, uplink) = match source.await {
+            Ok(begun) => begun,
+            Err(Begun::Refused(error)) => return Err(error),
+            Err(Begun::Stopped) => {
+                return Err(Error::Part { part: TWINS, reason: owner.fault().await });
+            }
+        };
         // Nobody was there to hear of it.
         let start = twins.feed().newest();
         let (ttl, timeout) = (*config.devices.lease_ttl, *config.devices.call_timeout);
@@ -194,9 +201,9 @@ impl Agent {
             history: history.clone(),
             catalogue,
             subscriptions: subscriptions.clone(),
+            uplink,
             // Nobody can set them yet.
             limits: Limits::default(),
-            epoch,
             read_only: config.api.read_only,
             stop: token.clone(),
         };
@@ -208,13 +215,7 @@ impl Agent {
         });
         health.ok(Part::Dmi);
         parts.spawn("mappers", reconciler.run(start, health.clone(), token.clone()));
-        parts.spawn("manifests", {
-            let running = manifests.run(token.clone());
-            async move {
-                running.await;
-                Ok(())
-            }
-        });
+        parts.spawn(source.name(), source.run(token.clone()));
         parts.spawn("API", async move {
             api::serve(api, api_tcp, context).await;
             Ok(())
@@ -259,9 +260,14 @@ impl Agent {
         let mqtt: Vec<_> = inside.into_iter().chain(outside).collect();
         let mqtt = if mqtt.is_empty() { "off".into() } else { mqtt.join(", ") };
         let api_tcp = addresses.api_tcp.map(tracing::field::display);
+        let cloud = config.cloud.addresses.join(", ");
+        let (manifests, cloud) = match config.cloud.is_joined() {
+            true => (None, Some(cloud)),
+            false => (Some(tracing::field::display(config.manifests.dir.display())), None),
+        };
         info!(
             dmi = %addresses.dmi.display(), api = %addresses.api.display(), api_tcp, mqtt,
-            manifests = %dir.display(), "agent ready"
+            manifests, cloud, "agent ready"
         );
         supervise(parts, owner, stop).await
     }
@@ -334,116 +340,13 @@ async fn tick(twins: Twins, health: Arc<Health>, stop: CancellationToken) -> Res
     }
 }
 
-/// The twins, as they were found.
-struct Opened {
-    core: Core,
-    run: Run,
-    registrations: Vec<Object>,
-    subscriptions: Vec<Object>,
-    /// Where the store is that was damaged, if it was.
-    aside: Option<PathBuf>,
-}
-
-/// Opens the store and reads all of it. A damaged one is set aside, for an empty one: the gateway comes up.
-fn open_core(config: &config::Store, settings: &Settings) -> Result<Opened, Error> {
-    let open = |aside| {
-        let mut core = Core::open(open_store(config)?, settings.clone(), clocks())?;
-        let registrations = core.store().objects(registration::KIND)?;
-        let subscriptions = core.store().objects(Subscription::KIND)?;
-        let run = Run::next(core.store(), now())?;
-        Ok(Opened { core, run, registrations, subscriptions, aside })
-    };
-    let (place, reason) = match open(None) {
-        Err(Error::Store(StoreError::Damaged { place, reason })) => (place, reason),
-        other => return other,
-    };
-    let database = config.dir.join(SqliteStore::FILE);
-    let aside = SqliteStore::set_aside(&database, &place, now())
-        .map_err(|error| Error::place("place for the damaged store beside", &database, error))?;
-    error!(place, reason, aside = %aside.display(), "the store is damaged; it is set aside, and this one is empty");
-    open(Some(aside))
-}
-
-fn open_store(config: &config::Store) -> Result<Box<dyn Store + Send>, Error> {
-    if config.kind == StoreKind::Memory {
-        warn!("store.kind is memory: twins, desired values too, end with this process");
-        return Ok(Box::new(MemoryStore::new()));
-    }
-    let dir = &config.dir;
-    std::fs::create_dir_all(dir).map_err(|error| Error::place("store directory", dir, error))?;
-    Ok(Box::new(SqliteStore::open(&dir.join(SqliteStore::FILE))?))
-}
-
-/// The tasks of the agent. One that ends before it is told to is a fault.
-struct Parts {
-    tasks: JoinSet<Result<(), String>>,
-    names: HashMap<Id, &'static str>,
-    stop: CancellationToken,
-}
-
-impl Parts {
-    fn new(stop: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), names: HashMap::new(), stop }
-    }
-
-    fn spawn(
-        &mut self,
-        part: &'static str,
-        running: impl Future<Output = Result<(), String>> + Send + 'static,
-    ) {
-        let task = self.tasks.spawn(running);
-        self.names.insert(task.id(), part);
-    }
-
-    /// The next part that ends, and how; `None` when there is none.
-    async fn next(&mut self) -> Option<(&'static str, Result<(), String>)> {
-        let (id, result) = match self.tasks.join_next_with_id().await? {
-            Ok((id, result)) => (id, result),
-            Err(error) => {
-                let id = error.id();
-                let cancelled = |error: JoinError| error.to_string();
-                (id, Err(error.try_into_panic().map_or_else(cancelled, |why| panicked(&*why))))
-            }
-        };
-        Some((self.names.remove(&id).unwrap_or("a part"), result))
-    }
-
-    /// Waits for a part to end by itself.
-    async fn fault(&mut self) -> Error {
-        match self.next().await {
-            Some((part, Ok(()))) => Error::Part { part, reason: "ended".into() },
-            Some((part, Err(reason))) => Error::Part { part, reason },
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Tells every part to stop and waits for them, but not for ever.
-    async fn stop(mut self) -> Result<(), Error> {
-        self.stop.cancel();
-        let all = async {
-            let mut first = Ok(());
-            while let Some((part, result)) = self.next().await {
-                if let Err(reason) = result {
-                    error!(part, reason, "did not stop as it should");
-                    first = first.and(Err(Error::Part { part, reason }));
-                }
-            }
-            first
-        };
-        match tokio::time::timeout(GRACE, all).await {
-            Ok(result) => result,
-            // Whoever still talks is left; nothing that was answered depends on it.
-            Err(_) => {
-                warn!(parts = ?self.names.values(), "left behind: they did not stop in time");
-                Ok(())
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use device_twin::MemoryStore;
+    use device_twin::store::Run;
+
     use super::*;
+    use crate::twins::Core;
 
     /// Runs an agent of one part, and of another that ends when it is told to; what came of it.
     async fn run(part: impl Future<Output = Result<(), String>> + Send + 'static) -> String {

@@ -13,12 +13,14 @@ compile_error!(
 
 pub mod api;
 pub mod config;
+pub mod identity;
 pub mod program;
 
 mod agent;
 mod broker;
 mod catalogue;
 mod clock;
+mod connect;
 mod dmi_server;
 mod error;
 mod eventbus;
@@ -36,6 +38,7 @@ mod socket;
 mod subscriptions;
 mod traces;
 mod twins;
+mod uplink;
 
 pub use agent::{Addresses, Agent};
 pub use config::AgentConfig;

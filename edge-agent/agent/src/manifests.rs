@@ -50,7 +50,7 @@ impl Faults {
         faults.iter().find(of_it).map(|fault| fault.message.clone())
     }
 
-    fn replace(&self, faults: Vec<Fault>) {
+    pub(crate) fn replace(&self, faults: Vec<Fault>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 }

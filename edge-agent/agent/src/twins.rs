@@ -11,12 +11,13 @@ mod store_health;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use device_model::{DeviceId, DeviceState, Timestamp};
-use device_twin::store::{Object, ObjectKey, Run};
-use device_twin::{Answer, Command, Counters, Rejected, Store, StoreError, Twin};
+use device_twin::store::{Confirmed, Object, ObjectKey, Run};
+use device_twin::{Answer, Command, Counters, Rejected, Store, StoreError, Twin, Uid};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::panicked;
@@ -35,6 +36,8 @@ pub(crate) struct Twins {
     queue: mpsc::Sender<Request>,
     feed: Arc<Feed>,
     health: Arc<StoreHealth>,
+    /// Which life of the store this is.
+    epoch: Arc<AtomicU64>,
 }
 
 /// How many of what there are.
@@ -96,8 +99,10 @@ enum Request {
     /// Together, or not at all.
     ApplyEach(Vec<Asked>),
     Read(Box<dyn FnOnce(&Core) + Send>),
-    Keep(Object, oneshot::Sender<Result<(), Unavailable>>),
+    Keep(Vec<Object>, oneshot::Sender<Result<(), Unavailable>>),
     Forget(ObjectKey, oneshot::Sender<Result<(), Unavailable>>),
+    Confirm(Vec<(DeviceId, Confirmed)>, oneshot::Sender<Result<(), Unavailable>>),
+    BeginEpoch(u64, oneshot::Sender<Result<(), Unavailable>>),
     Tell(Entry),
     SetSpans {
         sync: Duration,
@@ -126,6 +131,7 @@ impl Twins {
         let (queue, requests) = mpsc::channel(capacity);
         let feed = Arc::new(Feed::new(run.start()));
         let health = Arc::new(StoreHealth::new(parts));
+        let epoch = Arc::new(AtomicU64::new(core.epoch()));
         let (tell, ended) = oneshot::channel();
         let thread = {
             let (feed, health) = (feed.clone(), health.clone());
@@ -141,7 +147,7 @@ impl Twins {
             };
             thread::Builder::new().name("twins".into()).spawn(body)?
         };
-        Ok((Self { queue: queue.clone(), feed, health }, Owner { thread, ended, queue }))
+        Ok((Self { queue: queue.clone(), feed, health, epoch }, Owner { thread, ended, queue }))
     }
 
     /// What happened, in order.
@@ -235,16 +241,45 @@ impl Twins {
 
     /// Stores `object`, on the disk when this returns.
     pub(crate) async fn keep(&self, object: Object) -> Result<(), Unavailable> {
-        let (reply, done) = oneshot::channel();
-        self.send(Request::Keep(object, reply)).await?;
-        done.await.map_err(|_| Unavailable::Stopped)?
+        self.keep_all(vec![object]).await
+    }
+
+    /// Stores all of `objects`, on the disk when this returns.
+    pub(crate) async fn keep_all(&self, objects: Vec<Object>) -> Result<(), Unavailable> {
+        self.ask(|reply| Request::Keep(objects, reply)).await
+    }
+
+    /// Notes up to where the cloud has each of these devices.
+    pub(crate) async fn confirm(
+        &self,
+        confirmed: Vec<(DeviceId, Confirmed)>,
+    ) -> Result<(), Unavailable> {
+        self.ask(|reply| Request::Confirm(confirmed, reply)).await
+    }
+
+    /// Begins another life of the store, above what the cloud knows.
+    pub(crate) async fn begin_epoch(&self, epoch: u64) -> Result<(), Unavailable> {
+        self.ask(|reply| Request::BeginEpoch(epoch, reply)).await?;
+        self.epoch.store(epoch, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Which life of the store this is.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Which lives of these devices there are twins of.
+    pub(crate) async fn lives(
+        &self,
+        devices: Vec<DeviceId>,
+    ) -> Result<Vec<Option<Uid>>, Unavailable> {
+        self.read(move |core| devices.iter().map(|id| core.life(id).cloned()).collect()).await
     }
 
     /// Deletes an object, if it is there.
     pub(crate) async fn forget(&self, key: ObjectKey) -> Result<(), Unavailable> {
-        let (reply, done) = oneshot::channel();
-        self.send(Request::Forget(key, reply)).await?;
-        done.await.map_err(|_| Unavailable::Stopped)?
+        self.ask(|reply| Request::Forget(key, reply)).await
     }
 
     /// A copy of one twin.
@@ -315,6 +350,15 @@ impl Twins {
         };
         self.send(Request::Read(Box::new(read))).await?;
         answer.await.map_err(|_| Unavailable::Stopped)
+    }
+
+    async fn ask(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), Unavailable>>) -> Request,
+    ) -> Result<(), Unavailable> {
+        let (reply, done) = oneshot::channel();
+        self.send(request(reply)).await?;
+        done.await.map_err(|_| Unavailable::Stopped)?
     }
 
     async fn send(&self, request: Request) -> Result<(), Unavailable> {

@@ -123,7 +123,7 @@ impl TwinProperty {
     }
 
     /// The revision of its newest change; 0: none yet.
-    pub(crate) fn newest(&self) -> u64 {
+    pub fn newest(&self) -> u64 {
         self.desired_pv.max(self.reported.as_ref().map_or(0, |reported| reported.pv))
     }
 

@@ -14,7 +14,9 @@ use crate::draft::Moment;
 use crate::load::{Rows, Tombstones};
 use crate::repeats::Repeats;
 use crate::store::{Confirmed, Content, Durability, Row, Store, StoreError, StoredTwin, Tombstone};
-use crate::{Answer, Change, Command, Counters, Now, Outcome, Owner, Rejected, Settings, Twin};
+use crate::{
+    Answer, Change, Command, Counters, Now, Outcome, Owner, Rejected, Settings, Twin, Uid,
+};
 
 /// All twins of a node over a store. It has one owner, and no lock.
 #[derive(Debug)]
@@ -150,6 +152,12 @@ impl<S: Store> Twins<S> {
     /// Devices of the store that were not loaded since the start: remove those that no longer exist.
     pub fn parked(&self) -> impl ExactSizeIterator<Item = &DeviceId> {
         self.parked.keys()
+    }
+
+    /// Which life of a device there is a twin of, loaded or parked.
+    pub fn life(&self, device: &DeviceId) -> Option<&Uid> {
+        let parked = || self.parked.get(device).map(|parked| &parked.uid);
+        self.twins.get(device).map(Twin::uid).or_else(parked)
     }
 
     /// Numbers the lives of the store.

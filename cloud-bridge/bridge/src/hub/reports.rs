@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use device_model::{DeviceId, PropertyName};
 use edge_link::content::{
-    self, Confirmation, ContentError, Progress, StateReport, StateSaid, TwinProperty, TwinReport,
+    self, AgentState, Confirmation, ContentError, Progress, StateReport, TwinProperty, TwinReport,
 };
 use edge_link::{Message, MessageId, Uid};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -60,38 +59,17 @@ pub(super) enum Taken {
     Answer(Confirmation),
 }
 
-/// What an agent of ours says beside KubeEdge's members: how far the report goes, and the device's state.
-#[derive(Debug, Default, Deserialize)]
-struct Beside {
-    #[serde(default)]
-    edgetwin: State,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct State {
-    #[serde(default)]
-    state: Option<OurState>,
-}
-
-#[derive(Debug, Deserialize)]
-struct OurState {
-    #[serde(flatten)]
-    said: StateSaid,
-    #[serde(default)]
-    reason: Option<Box<str>>,
-}
-
 impl Read {
     /// A report of values.
     pub(super) fn twin(message: &Message) -> Result<Self, ContentError> {
         let report: TwinReport = content::read(&message.content)?;
-        let beside: Beside = match report.edgetwin {
-            Some(_) => content::read(&message.content)?,
-            None => Beside::default(),
+        let state = match report.edgetwin {
+            Some(_) => AgentState::read(&message.content)?,
+            None => None,
         };
         let property = |(name, twin)| (Part::Property(name), Said::Property(Box::new(twin)));
         let mut changed: BTreeMap<_, _> = report.twin.into_iter().map(property).collect();
-        if let Some(OurState { said, reason }) = beside.edgetwin.state {
+        if let Some(AgentState { said, reason }) = state {
             changed.insert(Part::State, Said::State(said, reason));
         }
         Ok(Self { progress: report.edgetwin, at: report.timestamp, changed })

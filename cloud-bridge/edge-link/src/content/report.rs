@@ -124,6 +124,46 @@ pub struct StateSaid {
     pub last_online_time: String,
 }
 
+/// Ours: a device's state, in a report of values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentState {
+    /// As an EdgeCore says it.
+    #[serde(flatten)]
+    pub said: StateSaid,
+    /// Why it is so, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Box<str>>,
+}
+
+impl AgentState {
+    /// Where it stands, beside the [`Progress`] in a report.
+    const MEMBER: &str = "state";
+
+    /// `report` with this state in it.
+    pub fn beside(&self, report: &TwinReport) -> Value {
+        let mut content = super::json(report);
+        content["edgetwin"][Self::MEMBER] = super::json(self);
+        content
+    }
+
+    /// The state in the content of a report of our agent, if it tells one.
+    ///
+    /// # Errors
+    /// There is one, and a member of it is of another type.
+    pub fn read(content: &Value) -> Result<Option<Self>, super::ContentError> {
+        let parsed;
+        let content = match content.as_str().map(serde_json::from_str) {
+            Some(Ok(json)) => {
+                parsed = json;
+                &parsed
+            }
+            _ => content,
+        };
+        let state = &content["edgetwin"][Self::MEMBER];
+        if state.is_null() { Ok(None) } else { super::read(state).map(Some) }
+    }
+}
+
 pub(super) fn as_millis<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_i64(time.as_millis())
 }

@@ -27,7 +27,7 @@ impl Context {
             problem: text(twin.condition().problem.as_ref()).or_else(|| self.faults.of_device(id)),
             mapper: self.mappers.live_owner(id).map(|name| name.to_string()),
             rev: twin.rev(),
-            epoch: self.epoch,
+            epoch: self.twins.epoch(),
             incarnation: twin.uid().to_string(),
             readings: twin.readings(),
             properties: twin.properties().map(|(property, state)| view(property, state)).collect(),

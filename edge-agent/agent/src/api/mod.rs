@@ -1,5 +1,6 @@
 //! The local API: HTTP/1.1 over a Unix socket. `docs/api.md` describes it.
 
+mod cloud;
 mod connections;
 mod convert;
 mod desired;
@@ -47,6 +48,7 @@ use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::subscriptions::Subscriptions;
 use crate::twins::{Twins, Unavailable};
+use crate::uplink::Handle;
 pub(crate) use listen::{Certificate, Tcp};
 use request::{Named, Parameters};
 pub(crate) use token::Tokens;
@@ -66,8 +68,9 @@ pub(crate) struct Context {
     pub(crate) history: Arc<History>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) subscriptions: Arc<Subscriptions>,
+    /// Where the node belongs to a cloud.
+    pub(crate) uplink: Option<Handle>,
     pub(crate) limits: Limits,
-    pub(crate) epoch: u64,
     /// Whether nothing can be written.
     pub(crate) read_only: bool,
     pub(crate) stop: CancellationToken,
@@ -135,6 +138,8 @@ fn routes(context: Context) -> Router {
             "/v1/subscriptions/{filter}",
             get(subscriptions::one).put(subscriptions::add).delete(subscriptions::remove),
         )
+        .route("/v1/outbox", get(cloud::outbox))
+        .route("/v1/objects", get(cloud::objects))
         .route("/v1/limits", get(limits::limits))
         .route("/v1/openapi.json", get(document))
         .route("/healthz", get(status::alive))

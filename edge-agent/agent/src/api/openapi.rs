@@ -4,7 +4,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{desired, events, frames, limits, messages, past, status, subscriptions};
+use super::{cloud, desired, events, frames, limits, messages, past, status, subscriptions};
 
 /// What everybody must know before the first request.
 const ABOUT: &str = "\
@@ -29,6 +29,8 @@ configuration says so. Every error has the same form. A query parameter or a key
         subscriptions::one,
         subscriptions::add,
         subscriptions::remove,
+        cloud::outbox,
+        cloud::objects,
         limits::limits,
         status::alive,
         status::ready,

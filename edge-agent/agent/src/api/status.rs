@@ -101,7 +101,8 @@ pub(super) async fn metrics(
     parameters.only(&[])?;
     let counted = context.twins.counts().await?;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let gauges = [
+    let link = context.uplink.as_ref().map(|uplink| uplink.status.figures());
+    let mut gauges = vec![
         Gauge { name: "devices", help: "devices with a twin", value: number(counted.devices) },
         Gauge {
             name: "devices_online",
@@ -151,6 +152,35 @@ pub(super) async fn metrics(
             value: u64::from(context.twins.store_health().fault().is_some()),
         },
     ];
+    if let Some(link) = link {
+        gauges.extend([
+            Gauge {
+                name: "cloud_linked",
+                help: "whether there is a link to the cloud",
+                value: u64::from(link.linked),
+            },
+            Gauge {
+                name: "outbox_devices",
+                help: "devices that the cloud does not have as they are",
+                value: number(link.behind),
+            },
+            Gauge {
+                name: "outbox_oldest_seconds",
+                help: "for how long the device waits that waits longest for the cloud",
+                value: link.oldest.as_secs(),
+            },
+            Gauge {
+                name: "cloud_links",
+                help: "links to the cloud since the start",
+                value: link.links,
+            },
+            Gauge {
+                name: "cloud_confirmed",
+                help: "reports that the cloud confirmed since the start",
+                value: link.confirmed,
+            },
+        ]);
+    }
     let text = context.metrics.render(&counted.rules, context.twins.store_health(), &gauges);
     Ok(([(CONTENT_TYPE, Page::MEDIA_TYPE)], text))
 }

@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 text; values are their text form.
 
+mod cloud;
 mod frame;
 mod history;
 mod ready;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::schema;
+pub use cloud::{ObjectList, ObjectView, OutboxView, WaitingView};
 pub use frame::{FrameDirection, FrameView};
 pub use history::{HistoryView, PastView, PropertyHistory};
 pub use ready::{

@@ -112,7 +112,8 @@ impl Store for Faulty {
     fn put_objects(&mut self, objects: &[Object]) -> Result<(), StoreError> {
         self.works()?;
         self.inner.put_objects(objects)?;
-        self.switch.kinds.lock().unwrap().push(object.key.kind.clone());
+        let kinds = objects.iter().map(|object| object.key.kind.clone());
+        self.switch.kinds.lock().unwrap().extend(kinds);
         Ok(())
     }
 

@@ -89,14 +89,22 @@ pub(super) fn own(
                         core.set_refresh(refresh);
                     }
                     Request::Tell(entry) => feed.push([with_twins(entry, &core)]),
-                    Request::Keep(object, reply) => {
-                        let kept = health.note(core.store().put_object(&object));
+                    Request::Keep(objects, reply) => {
+                        let kept = health.note(core.store().put_objects(&objects));
                         // Whoever asked may have left.
                         let _ = reply.send(kept.map_err(Unavailable::Store));
                     }
                     Request::Forget(key, reply) => {
                         let forgotten = health.note(core.store().delete_object(&key).map(drop));
                         let _ = reply.send(forgotten.map_err(Unavailable::Store));
+                    }
+                    Request::Confirm(confirmed, reply) => {
+                        let noted = health.note(core.confirm(&confirmed));
+                        let _ = reply.send(noted.map_err(Unavailable::Store));
+                    }
+                    Request::BeginEpoch(epoch, reply) => {
+                        let begun = health.note(core.begin_epoch(epoch));
+                        let _ = reply.send(begun.map_err(Unavailable::Store));
                     }
                     Request::Stop => break,
                     Request::Apply(_) | Request::ApplyEach(_) => {}
@@ -223,7 +231,7 @@ fn state_after(change: &Change, core: &Core) -> DeviceState {
 
 fn device_of(command: &Command) -> Option<DeviceId> {
     match command {
-        Command::Load(device) => Some(device.id.clone()),
+        Command::Load(device) | Command::Adopt(device) => Some(device.id.clone()),
         Command::Remove(id) => Some(id.clone()),
         Command::Report(report) => Some(report.device.clone()),
         Command::Desire(desire) => Some(desire.device.clone()),

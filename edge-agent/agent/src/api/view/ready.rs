@@ -39,6 +39,8 @@ pub enum Part {
     Manifests,
     /// The mappers themselves: whether each device has one.
     Mappers,
+    /// The link to the cloud, where the node belongs to one.
+    Cloud,
     /// This API.
     Api,
     /// The clock of the machine.
@@ -53,6 +55,7 @@ impl fmt::Display for Part {
             Self::Mqtt => "mqtt",
             Self::Manifests => "manifests",
             Self::Mappers => "mappers",
+            Self::Cloud => "cloud",
             Self::Api => "api",
             Self::Clock => "clock",
         })
