@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cloud_bridge::identity::Sec1;
+use cloud_bridge::identity::token::{TokenFiles, create};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateSec1KeyDer};
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ pub struct Cloud {
     /// The control plane.
     pub cluster: Cluster,
     bridges: BTreeMap<&'static str, Bridge>,
+    /// Where each replica listens, or listened before.
+    places: BTreeMap<&'static str, Addresses>,
     /// Members of the bridges' configurations beside those that a test needs.
     configuration: Value,
     folder: TempDir,
@@ -73,7 +76,13 @@ impl Cloud {
         std::fs::write(&crds, printed.stdout)?;
         cluster.apply(&crds).await?;
         cluster.kubectl(&["create", "namespace", NAMESPACE]).await?;
-        let mut cloud = Self { cluster, bridges: BTreeMap::new(), configuration, folder };
+        let mut cloud = Self {
+            cluster,
+            bridges: BTreeMap::new(),
+            places: BTreeMap::new(),
+            configuration,
+            folder,
+        };
         cloud.start_bridge("first").await?;
         Ok(cloud)
     }
@@ -85,8 +94,8 @@ impl Cloud {
     pub async fn start_bridge(&mut self, name: &'static str) -> Result<Addresses> {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder)?;
-        let listen = |of: fn(&Addresses) -> SocketAddr| match self.bridges.get(name) {
-            Some(bridge) => of(&bridge.addresses).to_string(),
+        let listen = |of: fn(&Addresses) -> SocketAddr| match self.places.get(name) {
+            Some(addresses) => of(addresses).to_string(),
             None => "127.0.0.1:0".to_owned(),
         };
         let mut configuration = json!({
@@ -110,6 +119,7 @@ impl Cloud {
         let process = Process::start(command.arg("run").arg("--config").arg(&file), &log)?;
         let addresses = eventually(PATIENCE, "the bridge", async || ready(&log)).await;
         let addresses = addresses.with_context(|| end_of(&log))?;
+        self.places.insert(name, addresses);
         self.bridges.insert(name, Bridge { process, addresses });
         Ok(addresses)
     }
@@ -183,6 +193,38 @@ impl Cloud {
         self.folder.path().join("identity")
     }
 
+    /// A token for one certificate of `node`, as `edgetwin token create` prints it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn token(&self, node: &str) -> Result<String> {
+        let path = self.identity().join("rootCA.crt");
+        let ca = pem_certificate(&std::fs::read(path)?)?;
+        let store = TokenFiles::within(&self.identity().join("tokens"));
+        let now = jiff::Timestamp::now();
+        let end = now + jiff::SignedDuration::from_hours(1);
+        let token = create(&store, node.parse()?, 1, end, now).await?;
+        let hash = ring::digest::digest(&ring::digest::SHA256, &ca);
+        let hash: String = hash.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+        Ok(format!("{hash}.{}", token.bearer()))
+    }
+
+    /// What a gateway's configuration says of this cloud, with a token for `node` in a file of the cloud's.
+    ///
+    /// # Errors
+    /// No token can be made, or no bridge runs.
+    pub async fn invitation(&self, node: &str) -> Result<edge_agent::config::Cloud> {
+        let file = self.folder.path().join(format!("token-{node}"));
+        std::fs::write(&file, self.token(node).await?)?;
+        let Addresses { hub, join, .. } = self.addresses("first")?;
+        Ok(edge_agent::config::Cloud {
+            addresses: vec![hub.to_string()],
+            join: Some(format!("https://{join}")),
+            token_file: Some(file),
+            ..Default::default()
+        })
+    }
+
     /// Papers of a node of that name, as the join server gives them.
     ///
     /// # Errors
@@ -245,11 +287,28 @@ impl Cloud {
     /// There is none.
     pub async fn reported(&self, device: &str, property: &str) -> Result<String> {
         let status = self.get("devicestatus", device).await?;
-        let twins = status["status"]["twins"].as_array().context("no twins")?.clone();
-        let twin = twins.iter().find(|twin| twin["propertyName"] == property);
-        let value = twin.and_then(|twin| twin["reported"]["value"].as_str());
-        value.map(str::to_owned).with_context(|| format!("not in {status}"))
+        reported_in(&status, property)
     }
+
+    /// One object of that namespace.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn get_in(&self, namespace: &str, kind: &str, name: &str) -> Result<Value> {
+        let arguments = ["get", kind, name, "--namespace", namespace, "--output", "json"];
+        Ok(serde_json::from_str(&self.cluster.kubectl(&arguments).await?)?)
+    }
+}
+
+/// The reported value of a property in a DeviceStatus.
+///
+/// # Errors
+/// There is none.
+pub fn reported_in(status: &Value, property: &str) -> Result<String> {
+    let twins = status["status"]["twins"].as_array().context("no twins")?;
+    let twin = twins.iter().find(|twin| twin["propertyName"] == property);
+    let value = twin.and_then(|twin| twin["reported"]["value"].as_str());
+    value.map(str::to_owned).with_context(|| format!("not in {status}"))
 }
 
 /// A model of pumps: `speed` may be written, `level` is read only.
@@ -284,6 +343,10 @@ pub fn device(name: &str, model: &str, node: &str) -> Value {
 pub fn desiring(mut device: Value, speed: &str) -> Value {
     device["spec"]["properties"][0]["desired"] = json!({"value": speed});
     device
+}
+
+fn pem_certificate(pem: &[u8]) -> Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem).context("no certificate in PEM")
 }
 
 fn ready(log: &Path) -> Result<Addresses> {

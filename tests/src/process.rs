@@ -1,6 +1,7 @@
 //! One program of ours or of somebody else, started for a test and gone when its handle is.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -210,6 +211,15 @@ fn built(measured: bool) -> bool {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--locked"]).args(arguments);
         cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        // What cargo says to a test is none of its business: build scripts that look at it, ring's does, would run again,
+        // and all that hangs on them would be built twice.
+        let told = |name: &OsString| {
+            let about = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+            name.to_str().is_some_and(|name| about.iter().any(|about| name.starts_with(about)))
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| told(name)) {
+            cargo.env_remove(name);
+        }
         cargo.status().is_ok_and(|status| status.success())
     };
     *BUILT.get_or_init(|| {

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod cloud;
 mod machine;
 mod page;
 mod programs;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use edge_agent::api::view::{DesiredAnswer, DeviceView, PropertyView};
-use edge_agent::config::{MqttMode, Span};
+use edge_agent::config::{Cloud, MqttMode, Span};
 use edge_agent::{Agent, AgentConfig};
 use mapper_modbus::ModbusDriver;
 use mapper_sdk::{Mapper, MapperConfig, Metrics, MetricsPlace, Pace};
@@ -36,6 +37,7 @@ use crate::http;
 use crate::process::Process;
 pub use crate::wait::PATIENCE;
 use crate::wait::eventually;
+pub use cloud::NODE;
 pub use machine::{MODEL, Machine, tcp_wire};
 pub use page::Page;
 use running::Running;
@@ -61,6 +63,7 @@ pub struct World {
     metrics: Option<Arc<Metrics>>,
     mqtt: Option<SocketAddr>,
     outside: Option<SocketAddr>,
+    cloud: Cloud,
 }
 
 impl World {
@@ -115,6 +118,7 @@ impl World {
             metrics: None,
             mqtt: None,
             outside: None,
+            cloud: Cloud::default(),
         })
     }
 
@@ -172,7 +176,8 @@ impl World {
     pub async fn start_agent(&mut self) -> Result<()> {
         let dir = self.folder.path();
         let mut config = AgentConfig::default();
-        config.node.name = "test".into();
+        config.node.name = NODE.into();
+        config.cloud = self.cloud.clone();
         config.store.dir = dir.join("store");
         config.manifests.dir = dir.join("manifests");
         config.devices.dmi_socket = self.dmi();

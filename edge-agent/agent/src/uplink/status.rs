@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::uploads::Peer;
 use crate::api::view::{Part, PartStatus};
@@ -25,6 +25,8 @@ pub(crate) struct Status {
 struct State {
     linked: bool,
     ready: bool,
+    /// Why there was no link the last time.
+    reason: String,
     figures: Figures,
     oldest: Option<Instant>,
 }
@@ -68,10 +70,15 @@ impl Status {
         }
     }
 
-    /// There is no link, for that reason.
+    /// There is no link, for that reason. The log has each reason once in a row.
     pub(super) fn broken(&self, reason: &str) {
         let mut state = self.state();
-        (state.linked, state.ready) = (false, false);
+        let was = std::mem::take(&mut state.linked);
+        state.ready = false;
+        if was || state.reason != reason {
+            reason.clone_into(&mut state.reason);
+            warn!(reason, "no link to the cloud; it is tried again");
+        }
         drop(state);
         self.say(reason.to_owned());
     }
