@@ -12,15 +12,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::watch::{Watched, follow};
 
+/// The number of a Node that is not there.
+pub(crate) const GONE: u64 = 0;
+
 /// What a Node is apart from its status, in a number, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Nodes(Mutex<HashMap<Arc<str>, signal::Sender<u64>>>);
 
 impl Nodes {
-    /// Tells whenever the Node of that name is another but for its status.
+    /// Tells whenever the Node of that name is another but for its status; [`GONE`] while there is none.
     pub(crate) fn follow(&self, name: &Arc<str>) -> signal::Receiver<u64> {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.entry(name.clone()).or_insert_with(|| signal::Sender::new(0)).subscribe()
+        nodes.entry(name.clone()).or_insert_with(|| signal::Sender::new(GONE)).subscribe()
     }
 
     /// Keeps them true until `stop`.
@@ -30,7 +33,7 @@ impl Nodes {
 
     fn set(&self, name: &str, look: u64) {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = nodes.entry(name.into()).or_insert_with(|| signal::Sender::new(0));
+        let sender = nodes.entry(name.into()).or_insert_with(|| signal::Sender::new(GONE));
         sender.send_if_modified(|known| std::mem::replace(known, look) != look);
     }
 }
@@ -45,12 +48,15 @@ impl Watched<Node> for Nodes {
     }
 
     fn remove(&self, node: Node) {
-        self.set(&node.name_any(), 0);
+        self.set(&node.name_any(), GONE);
     }
 
     fn keep_only(&self, listed: BTreeSet<String>) {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|name, sender| listed.contains(&**name) || !sender.is_closed());
+        for (_, sender) in nodes.iter().filter(|(name, _)| !listed.contains(&***name)) {
+            sender.send_if_modified(|known| std::mem::replace(known, GONE) != GONE);
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use super::begin;
 use super::deliveries::Deliveries;
 use super::reports::{Read, Reports};
 use super::socket;
+use crate::nodes::GONE;
 use crate::objects::DeviceEntry;
 use crate::status::NotWritten;
 
@@ -122,6 +123,7 @@ impl Session {
         self.turn = turn;
         let mut changed = self.shared.objects.follow(&self.node);
         let mut own = self.shared.nodes.follow(&self.node);
+        let mut has_node = *own.borrow_and_update() != GONE;
         self.jobs.spawn(begin::claim(self.shared.clone(), self.node.clone(), end.clone()));
         let mut ping = pin!(tokio::time::interval_at(Instant::now() + PING, PING));
         let mut outgoing: Option<Frame> = None;
@@ -153,7 +155,16 @@ impl Session {
                     self.deliveries.refresh(&self.shared.objects);
                     self.list();
                 }
-                Ok(()) = own.changed(), if !self.ours => self.look_at_node(),
+                Ok(()) = own.changed() => {
+                    let is_there = *own.borrow_and_update() != GONE;
+                    // As with CloudCore: it comes again, and is registered again.
+                    if std::mem::replace(&mut has_node, is_there) && !is_there {
+                        break "its Node was deleted".into();
+                    }
+                    if !self.ours {
+                        self.look_at_node();
+                    }
+                }
                 _ = ping.tick() => {
                     if outgoing.is_none() {
                         outgoing = Some(Frame::Ping(Vec::new().into()));
