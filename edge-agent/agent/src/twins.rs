@@ -206,6 +206,10 @@ impl Twins {
         commands: Vec<Command>,
         origin: Origin,
     ) -> Result<Vec<Result<Answer, Rejected>>, Unavailable> {
+        if commands.is_empty() {
+            // Nothing is committed, so nothing is answered.
+            return Ok(Vec::new());
+        }
         let (reply, answer) = oneshot::channel();
         self.send(Request::Apply(Asked { commands, origin, reply: Some(reply) })).await?;
         answer.await.map_err(|_| Unavailable::Stopped)?

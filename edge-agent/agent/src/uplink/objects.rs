@@ -278,3 +278,6 @@ fn from_store(object: &Object) -> Result<(Holding, Json), String> {
     let version = Version { generation, ..Version::new(&object.resource_version) };
     Ok((Holding { key, uid, version }, body))
 }
+
+#[cfg(test)]
+mod tests;
