@@ -74,6 +74,16 @@ struct Connection {
     driver: JoinSet<()>,
 }
 
+impl ConnectArgs {
+    /// The same; where nothing is named, the agent at `socket` is meant.
+    pub(crate) fn or_socket(mut self, socket: &Path) -> Self {
+        if !self.remote.is_named() {
+            self.socket.get_or_insert_with(|| socket.to_owned());
+        }
+        self
+    }
+}
+
 impl Client {
     /// Finds the agent: the first socket that takes a connection.
     ///

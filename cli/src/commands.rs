@@ -1,10 +1,14 @@
 //! The command tree, and the way from a command to its file.
 
+mod check;
 mod completions;
 mod config;
 mod describe;
+mod diagnose;
 pub(crate) mod get;
 mod history;
+mod join;
+mod leave;
 mod mapper;
 mod modbus;
 mod run;
@@ -13,6 +17,7 @@ mod simulate;
 mod status;
 mod store;
 mod subscriptions;
+mod token;
 mod top;
 mod trace;
 mod version;
@@ -53,6 +58,13 @@ pub(crate) enum Command {
     Trace(trace::TraceArgs),
     History(history::HistoryArgs),
     Status(status::StatusArgs),
+    Check(check::CheckArgs),
+    #[command(subcommand)]
+    Diagnose(diagnose::DiagnoseCommand),
+    Join(join::JoinArgs),
+    Leave(leave::LeaveArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     #[command(subcommand)]
     Subscriptions(subscriptions::SubscriptionsCommand),
     #[command(subcommand)]
@@ -84,6 +96,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Trace(args) => on_one_core(trace::run(args)),
         Command::History(args) => on_one_core(history::run(args)),
         Command::Status(args) => on_one_core(status::run(args)),
+        Command::Check(args) => on_one_core(check::run(args)),
+        Command::Diagnose(command) => on_one_core(diagnose::run(command)),
+        Command::Join(args) => on_one_core(join::run(args)),
+        Command::Leave(args) => leave::run(&args),
+        Command::Token(command) => on_one_core(token::run(command)),
         Command::Subscriptions(command) => on_one_core(subscriptions::run(command)),
         Command::Store(command) => store::run(&command),
         Command::Mapper(command) => on_all_cores(mapper::run(command)),

@@ -158,6 +158,42 @@ async fn status_shows_each_part_and_exits_with_3_where_one_is_not_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_device_or_a_gateway_is_found_and_has_a_remedy() {
+    let world = World::new().await;
+    let output = world.run(&["diagnose", "device", "pump", "-o", "json"]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let findings = json(&output);
+    let of = |findings: &Json, what: &str| {
+        let all = findings.as_array().unwrap().iter();
+        let found = all.clone().find(|one| one["what"] == what).cloned();
+        found.unwrap_or_else(|| panic!("no {what} in {findings}"))
+    };
+    assert_eq!(of(&findings, "description")["verdict"], "ok");
+    let mapper = of(&findings, "mapper");
+    assert_eq!(mapper["verdict"], "problem");
+    assert_eq!(mapper["remedy"], "start a mapper for modbus; it registers by itself");
+    let output = world.run(&["diagnose", "device", "demo/pupm"]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("did you mean demo/pump?") && text.contains("manifests folder"),
+        "{text}"
+    );
+    let output = world.run(&["diagnose", "node"]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("this node belongs to none"), "{text}");
+
+    // All of it, with a key that is wrong, and no room to look for more.
+    let file = world.dir.path().join("wrong.yaml");
+    std::fs::write(&file, "cluod: {}\n").unwrap();
+    let output = world.run(&["check", "-o", "json", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let findings = json(&output);
+    let wrong = of(&findings, "configuration");
+    assert!(wrong["said"].as_str().unwrap().contains("did you mean \"cloud\"?"), "{wrong}");
+    assert_eq!(of(&findings, "agent: store")["verdict"], "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wish_may_end_and_may_depend_on_a_version() {
     let world = World::new().await;
     let first = ["set", "pump", "speed=1450", "--expires", "10m", "--if-version", "1"];

@@ -21,5 +21,6 @@ pub mod mosquitto;
 pub mod peers;
 pub mod power;
 pub mod process;
+pub mod systemd;
 pub mod wait;
 pub mod world;

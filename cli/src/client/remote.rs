@@ -63,6 +63,11 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl RemoteArgs {
+    /// Whether an agent over TCP is meant.
+    pub(super) fn is_named(&self) -> bool {
+        self.url.is_some()
+    }
+
     /// What they say; `None` without a URL.
     ///
     /// # Errors

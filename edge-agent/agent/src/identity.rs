@@ -5,6 +5,7 @@
 
 mod ask;
 mod papers;
+mod probe;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::config::Cloud;
 use ask::{Trust, ask};
 pub use papers::{Papers, PapersError};
+pub use probe::{Unreached, authority, reach};
 
 /// Where a node's papers are; PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]

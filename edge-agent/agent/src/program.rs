@@ -1,6 +1,7 @@
 //! The agent as a program, for `edge-agent` and `edgetwin run` alike: configuration, log, signals.
 
 mod log;
+mod service;
 
 use std::path::PathBuf;
 
@@ -95,6 +96,9 @@ pub async fn run(arguments: RunArgs) -> Result<(), ProgramError> {
     let (stop, reloader) = (CancellationToken::new(), agent.reloader());
     let running = agent.run(stop.clone());
     tokio::pin!(running);
+    // Whoever connects from now on is answered, as soon as the rest is there.
+    service::ready();
+    let mut watchdog = service::Watchdog::new();
     loop {
         tokio::select! {
             result = &mut running => return Ok(result?),
@@ -104,7 +108,12 @@ pub async fn run(arguments: RunArgs) -> Result<(), ProgramError> {
                 reload(&arguments, &reloader, &log);
                 continue;
             }
+            () = watchdog.is_due() => {
+                service::alive();
+                continue;
+            }
         }
+        service::stopping();
         stop.cancel();
         return Ok(running.await?);
     }
