@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cloud_bridge::identity::Sec1;
 use cloud_bridge::identity::token::{TokenFiles, create};
+use cloud_bridge::identity::{Authority, Files, Place, Sec1};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateSec1KeyDer};
 use serde_json::{Value, json};
@@ -30,8 +30,6 @@ pub struct Cloud {
     /// The control plane.
     pub cluster: Cluster,
     bridges: BTreeMap<&'static str, Bridge>,
-    /// Where each replica listens, or listened before.
-    places: BTreeMap<&'static str, Addresses>,
     /// Members of the bridges' configurations beside those that a test needs.
     configuration: Value,
     folder: TempDir,
@@ -40,7 +38,8 @@ pub struct Cloud {
 /// One replica.
 #[derive(Debug)]
 struct Bridge {
-    process: Process,
+    /// None after its end: it listens there again.
+    process: Option<Process>,
     addresses: Addresses,
 }
 
@@ -70,19 +69,9 @@ impl Cloud {
     /// Something of it does not start.
     pub async fn with(cluster: Cluster, configuration: Value) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let crds = folder.path().join("crds.yaml");
-        let printed = Command::new(program("cloud-bridge")?).arg("crds").output()?;
-        ensure!(printed.status.success(), "cloud-bridge crds: {}", printed.status);
-        std::fs::write(&crds, printed.stdout)?;
-        cluster.apply(&crds).await?;
+        define(&cluster).await?;
         cluster.kubectl(&["create", "namespace", NAMESPACE]).await?;
-        let mut cloud = Self {
-            cluster,
-            bridges: BTreeMap::new(),
-            places: BTreeMap::new(),
-            configuration,
-            folder,
-        };
+        let mut cloud = Self { cluster, bridges: BTreeMap::new(), configuration, folder };
         cloud.start_bridge("first").await?;
         Ok(cloud)
     }
@@ -94,8 +83,8 @@ impl Cloud {
     pub async fn start_bridge(&mut self, name: &'static str) -> Result<Addresses> {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder)?;
-        let listen = |of: fn(&Addresses) -> SocketAddr| match self.places.get(name) {
-            Some(addresses) => of(addresses).to_string(),
+        let listen = |of: fn(&Addresses) -> SocketAddr| match self.bridges.get(name) {
+            Some(bridge) => of(&bridge.addresses).to_string(),
             None => "127.0.0.1:0".to_owned(),
         };
         let mut configuration = json!({
@@ -114,13 +103,14 @@ impl Cloud {
         let file = folder.join("bridge.yaml");
         std::fs::write(&file, configuration.to_string())?;
         let log = folder.join("log");
-        self.bridges.remove(name);
+        if let Some(bridge) = self.bridges.get_mut(name) {
+            bridge.process = None;
+        }
         let mut command = Command::new(program("cloud-bridge")?);
         let process = Process::start(command.arg("run").arg("--config").arg(&file), &log)?;
         let addresses = eventually(PATIENCE, "the bridge", async || ready(&log)).await;
         let addresses = addresses.with_context(|| end_of(&log))?;
-        self.places.insert(name, addresses);
-        self.bridges.insert(name, Bridge { process, addresses });
+        self.bridges.insert(name, Bridge { process: Some(process), addresses });
         Ok(addresses)
     }
 
@@ -137,9 +127,8 @@ impl Cloud {
     /// # Errors
     /// It does not run.
     pub fn crash_bridge(&mut self, name: &'static str) -> Result<Addresses> {
-        let bridge = self.bridges.remove(name).context("no such bridge")?;
-        bridge.process.crash()?;
-        Ok(bridge.addresses)
+        self.taken(name)?.crash()?;
+        self.addresses(name)
     }
 
     /// Asks a replica to stop and waits.
@@ -147,8 +136,7 @@ impl Cloud {
     /// # Errors
     /// It does not stop well.
     pub async fn stop_bridge(&mut self, name: &'static str) -> Result<Duration> {
-        let bridge = self.bridges.remove(name).context("no such bridge")?;
-        let (status, time) = bridge.process.stop(PATIENCE).await?;
+        let (status, time) = self.taken(name)?.stop(PATIENCE).await?;
         ensure!(status.success(), "it ended with {status}");
         Ok(time)
     }
@@ -158,7 +146,13 @@ impl Cloud {
     /// # Errors
     /// It does not run.
     pub fn usage(&self, name: &str) -> Result<Usage> {
-        self.bridges.get(name).context("no such bridge")?.process.usage()
+        let bridge = self.bridges.get(name).context("no such bridge")?;
+        bridge.process.as_ref().context("it does not run")?.usage()
+    }
+
+    fn taken(&mut self, name: &str) -> Result<Process> {
+        let bridge = self.bridges.get_mut(name).context("no such bridge")?;
+        bridge.process.take().context("it does not run")
     }
 
     /// The log of a replica since its last start.
@@ -193,20 +187,17 @@ impl Cloud {
         self.folder.path().join("identity")
     }
 
-    /// A token for one certificate of `node`, as `edgetwin token create` prints it.
+    /// A token with which a node of that name joins once.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// There is no authority yet, or the token cannot be kept.
     pub async fn token(&self, node: &str) -> Result<String> {
-        let path = self.identity().join("rootCA.crt");
-        let ca = pem_certificate(&std::fs::read(path)?)?;
+        let place = Place::Files(Files::within(&self.identity()));
+        let authority = Authority::open(&place).await?;
         let store = TokenFiles::within(&self.identity().join("tokens"));
-        let now = jiff::Timestamp::now();
-        let end = now + jiff::SignedDuration::from_hours(1);
-        let token = create(&store, node.parse()?, 1, end, now).await?;
-        let hash = ring::digest::digest(&ring::digest::SHA256, &ca);
-        let hash: String = hash.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
-        Ok(format!("{hash}.{}", token.bearer()))
+        let (now, hour) = (jiff::Timestamp::now(), jiff::SignedDuration::from_hours(1));
+        let ours = create(&store, node.parse()?, 1, now + hour, now).await?;
+        Ok(ours.text(&authority.fingerprint()))
     }
 
     /// What a gateway's configuration says of this cloud, with a token for `node` in a file of the cloud's.
@@ -266,10 +257,7 @@ impl Cloud {
     /// # Errors
     /// The API server refuses one.
     pub async fn apply(&self, objects: &[Value]) -> Result<()> {
-        let file = tempfile::Builder::new().suffix(".json").tempfile()?;
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        std::fs::write(file.path(), list.to_string())?;
-        self.cluster.apply(file.path()).await
+        self.cluster.apply_objects(objects).await
     }
 
     /// One object of the namespace `default`.
@@ -277,8 +265,7 @@ impl Cloud {
     /// # Errors
     /// It is not there.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
-        let text = self.cluster.kubectl(&["get", kind, name, "--output", "json"]).await?;
-        Ok(serde_json::from_str(&text)?)
+        self.cluster.get(kind, name).await
     }
 
     /// The reported value of a property, as the DeviceStatus has it.
@@ -309,6 +296,18 @@ pub fn reported_in(status: &Value, property: &str) -> Result<String> {
     let twin = twins.iter().find(|twin| twin["propertyName"] == property);
     let value = twin.and_then(|twin| twin["reported"]["value"].as_str());
     value.map(str::to_owned).with_context(|| format!("not in {status}"))
+}
+
+/// Applies the custom resource definitions of our bridge.
+///
+/// # Errors
+/// It prints none, or the API server refuses them.
+pub async fn define(cluster: &Cluster) -> Result<()> {
+    let printed = Command::new(program("cloud-bridge")?).arg("crds").output()?;
+    ensure!(printed.status.success(), "cloud-bridge crds: {}", printed.status);
+    let crds = tempfile::Builder::new().suffix(".yaml").tempfile()?;
+    std::fs::write(crds.path(), printed.stdout)?;
+    cluster.apply(crds.path()).await
 }
 
 /// A model of pumps: `speed` may be written, `level` is read only.
@@ -343,10 +342,6 @@ pub fn device(name: &str, model: &str, node: &str) -> Value {
 pub fn desiring(mut device: Value, speed: &str) -> Value {
     device["spec"]["properties"][0]["desired"] = json!({"value": speed});
     device
-}
-
-fn pem_certificate(pem: &[u8]) -> Result<CertificateDer<'static>> {
-    CertificateDer::from_pem_slice(pem).context("no certificate in PEM")
 }
 
 fn ready(log: &Path) -> Result<Addresses> {

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -173,13 +174,13 @@ impl Cluster {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Applies a file, or all files of a folder, and waits until resources that they define are served.
+    /// Applies a file, or all files of a folder and those in it, and waits until resources that they define are served.
     ///
     /// # Errors
     /// The API server refuses some of it.
     pub async fn apply(&self, path: &Path) -> Result<()> {
         let path = path.to_str().context("a path in UTF-8")?;
-        let applied = self.kubectl(&["apply", "--filename", path]).await?;
+        let applied = self.kubectl(&["apply", "--recursive", "--filename", path]).await?;
         let names = applied.lines().filter_map(|line| line.split_whitespace().next());
         let defined: Vec<_> =
             names.filter(|name| name.starts_with("customresourcedefinition")).collect();
@@ -188,6 +189,26 @@ impl Cluster {
             self.kubectl(&[&wait[..], &defined].concat()).await?;
         }
         Ok(())
+    }
+
+    /// Applies objects.
+    ///
+    /// # Errors
+    /// The API server refuses one.
+    pub async fn apply_objects(&self, objects: &[Json]) -> Result<()> {
+        let file = tempfile::Builder::new().suffix(".json").tempfile()?;
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        std::fs::write(file.path(), list.to_string())?;
+        self.apply(file.path()).await
+    }
+
+    /// One object of the namespace `default`, or of none.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Json> {
+        let text = self.kubectl(&["get", kind, name, "--output", "json"]).await?;
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// Kills the API server without a word.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -79,12 +79,27 @@ impl ForeignMapper {
             if let Some(index) = self.events.iter().position(|event| event["event"] == kind) {
                 return Ok(self.events.remove(index));
             }
-            let line = timeout(PATIENCE, self.output.next_line())
+            let event = self
+                .read()
                 .await
-                .with_context(|| format!("no \"{kind}\" came; before it: {:?}", self.events))??;
-            let Some(line) = line else { bail!("it ended before \"{kind}\": {:?}", self.events) };
-            self.events.push(serde_json::from_str(&line).with_context(|| line)?);
+                .with_context(|| format!("no \"{kind}\" came; before it: {:?}", self.events))?;
+            self.events.push(event);
         }
+    }
+
+    /// The first event that was not returned before; waits for it. Lost is none if the caller waits no longer.
+    ///
+    /// # Errors
+    /// The program ended, or said nothing for half a minute.
+    pub async fn next(&mut self) -> anyhow::Result<Json> {
+        if self.events.is_empty() { self.read().await } else { Ok(self.events.remove(0)) }
+    }
+
+    async fn read(&mut self) -> anyhow::Result<Json> {
+        let line =
+            timeout(PATIENCE, self.output.next_line()).await.context("it says nothing")??;
+        let line = line.context("it ended")?;
+        serde_json::from_str(&line).with_context(|| line)
     }
 
     /// How many events of that kind came and were not returned.

@@ -44,7 +44,27 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// The same with its store in another place, and with `keys` in the configuration's `store`.
+    /// A gateway whose agent belongs, as `node`, to the cloud that serves nodes at `hub` and gives certificates for `token`
+    /// at `join`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn joined(node: &str, hub: SocketAddr, join: SocketAddr, token: &str) -> Result<Self> {
+        let gateway = Self::new(false)?;
+        let dir = gateway.folder();
+        fs::write(dir.join("token"), token)?;
+        let cloud = format!(
+            "cloud: {{addresses: [\"{hub}\"], join: \"https://{join}\", tokenFile: {0}/token, \
+             ca: {0}/ca.crt, cert: {0}/node.crt, key: {0}/node.key}}\n",
+            dir.display()
+        );
+        let file = dir.join("agent.yaml");
+        let named = fs::read_to_string(&file)?.replace("name: bench", &format!("name: {node}"));
+        fs::write(&file, named + &cloud)?;
+        Ok(gateway)
+    }
+
+    /// A gateway without devices with its store in another place, and with `keys` in the configuration's `store`.
     ///
     /// # Errors
     /// The folder cannot be made.

@@ -14,6 +14,7 @@ pub mod foreign_mapper;
 pub mod gate;
 pub mod gateway;
 pub mod http;
+pub mod kubeedge;
 pub mod load;
 pub mod long;
 pub mod machine;

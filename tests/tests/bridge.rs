@@ -8,7 +8,7 @@ use e2e::cloud::{Cloud, desiring, device, model};
 use e2e::cluster::Cluster;
 use e2e::edge_node::{EdgeNode, Kind, now};
 use e2e::wait::eventually;
-use edge_link::content::{self, Confirmation, Hello, MembershipDetail};
+use edge_link::content::{self, Confirmation, Hello, Member, Membership};
 use edge_link::words::{group, operation, source};
 use edge_link::{Look, Message, MessageId, Resource, Route};
 use serde_json::{Value, json};
@@ -53,6 +53,15 @@ async fn newcomer(cloud: &Cloud, name: &str) -> Result<EdgeNode> {
 
 fn is_about(resource: &str) -> impl Fn(&Message) -> bool {
     move |message| message.route.resource.as_deref() == Some(resource)
+}
+
+/// Devices that an EdgeCore is told it has from now on, and no more.
+fn members(told: &Message) -> Result<(Vec<String>, Vec<String>)> {
+    let told: Membership = content::read(&told.content)?;
+    let ids = |of: Option<Vec<Member>>| {
+        of.unwrap_or_default().iter().map(|member| member.id.to_string()).collect()
+    };
+    Ok((ids(told.added_devices), ids(told.removed_devices)))
 }
 
 fn uid(object: &Value) -> String {
@@ -295,12 +304,8 @@ async fn an_edgecore_is_told_its_devices_and_nothing_twice() -> Result<()> {
     let papers = cloud.papers("edge-1")?;
     let mut node = EdgeNode::connect(hub, &papers, "edge-1", Kind::EdgeCore).await?;
     ensure!(!node.cloud_is_ours, "an EdgeCore is not told of us");
-    let list = node.wait_for(is_about("membership/detail")).await?;
-    let list: MembershipDetail = content::read(&list.content)?;
-    assert_eq!(
-        list.devices.iter().map(|one| one.id.to_string()).collect::<Vec<_>>(),
-        ["default/a"]
-    );
+    let told = node.wait_for(is_about("membership")).await?;
+    assert_eq!(members(&told)?, (vec!["default/a".into()], vec![]));
     let model = node.wait_for(is_about("default/devicemodel/pump")).await?;
     assert_eq!(model.header.order, None);
     node.acknowledge(&model).await?;
@@ -320,6 +325,8 @@ async fn an_edgecore_is_told_its_devices_and_nothing_twice() -> Result<()> {
     drop(node);
     cloud.cluster.kubectl(&["delete", "device", "a"]).await?;
     let mut node = EdgeNode::connect(hub, &papers, "edge-1", Kind::EdgeCore).await?;
+    let told = node.wait_for(is_about("membership")).await?;
+    assert_eq!(members(&told)?, (vec![], vec!["default/a".into()]));
     let first = node.wait_for(|message| message.route.group.as_deref() == Some("resource")).await?;
     assert!(first.is(operation::DELETE), "{first:?}");
     node.acknowledge(&first).await?;
@@ -333,4 +340,40 @@ async fn an_edgecore_is_told_its_devices_and_nothing_twice() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// It tells the mapper whose protocol the message names, and none without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edgecore_is_told_the_protocol_of_a_device_that_ends() -> Result<()> {
+    let cloud = Cloud::start().await?;
+    let both = [device("a", "pump", "edge-1"), device("b", "pump", "edge-1")];
+    cloud.apply(&[&[model("pump")][..], &both].concat()).await?;
+    let (hub, papers) = (cloud.addresses("first")?.hub, cloud.papers("edge-1")?);
+    let mut node = EdgeNode::connect(hub, &papers, "edge-1", Kind::EdgeCore).await?;
+    for object in ["devicemodel/pump", "device/a", "device/b"] {
+        let told = node.wait_for(is_about(&format!("default/{object}"))).await?;
+        node.acknowledge(&told).await?;
+    }
+    let is_end = |message: &Message| message.is(operation::DELETE);
+    // While it is there, and while it is away.
+    cloud.cluster.kubectl(&["delete", "device", "a"]).await?;
+    let end = node.wait_for(is_end).await?;
+    assert_eq!(end.content["spec"]["protocol"]["protocolName"], "modbus", "{end:?}");
+    node.acknowledge(&end).await?;
+    drop(node);
+    cloud.cluster.kubectl(&["delete", "device", "b"]).await?;
+    let mut node = EdgeNode::connect(hub, &papers, "edge-1", Kind::EdgeCore).await?;
+    // The model is not needed any more, either.
+    for _ in 0..2 {
+        let end = node.wait_for(is_end).await?;
+        let protocol = &end.content["spec"]["protocol"];
+        let is_device = is_about("default/device/b")(&end);
+        assert_eq!(
+            if is_device { &protocol["protocolName"] } else { protocol },
+            "modbus",
+            "{end:?}"
+        );
+        node.acknowledge(&end).await?;
+    }
+    Ok(())
 }

@@ -18,6 +18,18 @@ const NEVER: &str = "0";
 /// Records that are read in one request.
 const PAGE: u32 = 500;
 
+/// Which mapper an object was for, in a record of ours: an EdgeCore that is told of its end tells that mapper alone, and the
+/// object itself is gone by then.
+const PROTOCOL: &str = "edgetwin.io/protocol";
+
+/// An object that a node has.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) holding: Holding,
+    /// Of a device or a model, where the record says it.
+    pub(crate) protocol: Option<String>,
+}
+
 /// The records of EdgeCores. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Syncs(Client);
@@ -35,7 +47,7 @@ impl Syncs {
     }
 
     /// What `node` has by these records.
-    pub(crate) async fn held(&self, node: &str) -> kube::Result<Vec<Holding>> {
+    pub(crate) async fn held(&self, node: &str) -> kube::Result<Vec<Held>> {
         let mut held = Vec::new();
         for resource in [of("ObjectSync"), of("ClusterObjectSync")] {
             let api: Api<DynamicObject> = Api::all_with(self.0.clone(), &resource);
@@ -52,12 +64,21 @@ impl Syncs {
         Ok(held)
     }
 
-    /// `node` is about to be told of that life of `key`: a later bridge must know that it may have it.
-    pub(crate) async fn begin(&self, node: &str, key: &ObjectKey, uid: &Uid) -> kube::Result<()> {
+    /// `node` is about to be told of that life of `key`: a later bridge must know that it may have it. `protocol` is that of a
+    /// device or a model.
+    pub(crate) async fn begin(
+        &self,
+        node: &str,
+        key: &ObjectKey,
+        uid: &Uid,
+        protocol: Option<&str>,
+    ) -> kube::Result<()> {
         let (api, resource) = self.place(key);
         let name = name(node, uid);
         let mut record = DynamicObject::new(&name, &resource);
         record.metadata.namespace = key.namespace().map(str::to_owned);
+        record.metadata.annotations =
+            protocol.map(|protocol| [(PROTOCOL.to_owned(), protocol.to_owned())].into());
         record.data = json!({"spec": {
             "objectAPIVersion": if *key.kind() == Kind::NODE { "v1" } else { device_model::API_VERSION },
             "objectKind": kind_name(key.kind()),
@@ -83,7 +104,7 @@ impl Syncs {
             Err(kube::Error::Api(error)) if error.code == 404 => match &told.version {
                 // Somebody cleared it away.
                 Some(version) => {
-                    self.begin(node, &told.key, &told.uid).await?;
+                    self.begin(node, &told.key, &told.uid, None).await?;
                     self.set(&api, &name, &version.resource_version).await
                 }
                 None => Ok(()),
@@ -121,7 +142,7 @@ fn name(node: &str, uid: &Uid) -> String {
 }
 
 /// What a record says of `node`, if it is of that node: its name ends with the UID, which holds no dot.
-fn read(record: &DynamicObject, node: &str) -> Option<Holding> {
+fn read(record: &DynamicObject, node: &str) -> Option<Held> {
     let name = record.name_any();
     let (of, uid) = name.rsplit_once('.')?;
     if of != node {
@@ -134,7 +155,8 @@ fn read(record: &DynamicObject, node: &str) -> Option<Holding> {
     let version = record.data["status"]["objectResourceVersion"].as_str();
     // An empty version is as good as none: what is there now is sent.
     let version = version.filter(|version| !version.is_empty()).unwrap_or(NEVER);
-    Some(Holding { key, uid: Uid::new(uid)?, version: Version::new(version) })
+    let holding = Holding { key, uid: Uid::new(uid)?, version: Version::new(version) };
+    Some(Held { holding, protocol: record.annotations().get(PROTOCOL).cloned() })
 }
 
 fn kind_name(kind: &Kind) -> &str {

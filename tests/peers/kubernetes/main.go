@@ -1,4 +1,5 @@
-// The programs of a Kubernetes control plane in one file: what it is called decides which one runs.
+// The programs of a Kubernetes control plane, and a container runtime without containers, in one file: what it is called
+// decides which one runs.
 package main
 
 import (
@@ -22,6 +23,7 @@ func main() {
 		"kube-controller-manager": controllers.NewControllerManagerCommand,
 		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 		"kubectl":                 kubectl.NewDefaultKubectlCommand,
+		"containers":              containers,
 	}
 	name := filepath.Base(os.Args[0])
 	program, known := programs[name]

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use super::Shared;
 use super::session::Job;
+use crate::syncs::Held;
 use crate::watch::of_devices;
 
 /// The first rest after the API server did not take a claim; it doubles.
@@ -42,7 +43,10 @@ pub(super) async fn prepare(
     let mut rest = REST;
     let held = loop {
         let found = match &said {
-            Some(said) => Ok(said.clone()),
+            Some(said) => {
+                let held = |one: &Holding| Held { holding: one.clone(), protocol: None };
+                Ok(said.iter().map(held).collect())
+            }
             None => shared.syncs.held(&node).await,
         };
         let checked = match found {
@@ -61,9 +65,10 @@ pub(super) async fn prepare(
     Job::Prepared(held)
 }
 
-async fn check(shared: &Shared, node: &str, held: &[Holding]) -> kube::Result<()> {
+async fn check(shared: &Shared, node: &str, held: &[Held]) -> kube::Result<()> {
     let resource = of_devices("Device", "devices");
-    for Holding { key, uid, .. } in held.iter().filter(|one| *one.key.kind() == Kind::DEVICE) {
+    let holdings = held.iter().map(|one| &one.holding);
+    for Holding { key, uid, .. } in holdings.filter(|one| *one.key.kind() == Kind::DEVICE) {
         let Some(namespace) = key.namespace() else { continue };
         let Ok(id) = DeviceId::new(namespace, key.name()) else { continue };
         let known = shared.objects.device(&id);

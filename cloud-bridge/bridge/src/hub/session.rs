@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use device_model::{DeviceId, Timestamp};
-use edge_link::content::{self, Hello, Holding, Welcome};
+use edge_link::content::{self, Hello, Welcome};
 use edge_link::down::{Acknowledged, Task};
 use edge_link::frame::{self, FrameError};
 use edge_link::words::{group, operation, source};
@@ -30,6 +30,7 @@ use super::socket;
 use crate::nodes::GONE;
 use crate::objects::DeviceEntry;
 use crate::status::NotWritten;
+use crate::syncs::Held;
 
 /// How often a node is pinged: both ends know a dead link from a quiet one.
 const PING: Duration = Duration::from_secs(10);
@@ -49,7 +50,7 @@ pub(super) enum Job {
     /// The node is this replica's, and everything that there is is known.
     Claimed,
     /// What the node has, each checked against the API server where the caches do not know it.
-    Prepared(Vec<Holding>),
+    Prepared(Vec<Held>),
     /// An answer for the node.
     Reply(Option<Box<Message>>),
     /// What became of a write.
@@ -153,7 +154,7 @@ impl Session {
                 Some(device) = turns.recv() => self.write(&device),
                 Ok(()) = changed.changed() => {
                     self.deliveries.refresh(&self.shared.objects);
-                    self.list();
+                    self.tell_members();
                 }
                 Ok(()) = own.changed() => {
                     let is_there = *own.borrow_and_update() != GONE;
@@ -216,11 +217,11 @@ impl Session {
         let message = self.deliveries.message(&outgoing, now());
         match &outgoing.task {
             // A later bridge must know that the node may have it, before it does.
-            Task::Put { uid, known: false, .. } if !self.ours => {
+            Task::Put { uid, known: false, body, .. } if !self.ours => {
                 let (shared, node) = (self.shared.clone(), self.node.clone());
-                let (key, uid) = (outgoing.key.clone(), uid.clone());
+                let (key, uid, body) = (outgoing.key.clone(), uid.clone(), body.clone());
                 self.jobs.spawn(async move {
-                    match shared.syncs.begin(&node, &key, &uid).await {
+                    match shared.syncs.begin(&node, &key, &uid, body.protocol()).await {
                         Ok(()) => Job::Reply(Some(Box::new(message))),
                         // It is sent again after a while, with a record then.
                         Err(error) => Job::Noted(Err(error.to_string())),
@@ -334,7 +335,7 @@ impl Session {
         self.jobs.spawn(begin::prepare(self.shared.clone(), self.node.clone(), held));
     }
 
-    fn begin(&mut self, held: Vec<Holding>) {
+    fn begin(&mut self, held: Vec<Held>) {
         self.deliveries.start(&self.shared.objects, held);
         if let Some((id, hello)) = self.hello.take() {
             let welcome = content::json(&self.welcome(&hello));
@@ -348,7 +349,7 @@ impl Session {
             );
             self.replies.extend(asked.response(MessageId::random(), now(), welcome));
         }
-        self.list();
+        self.tell_members();
         if !self.ours {
             self.look_at_node();
         }
@@ -370,16 +371,16 @@ impl Session {
         }
     }
 
-    /// The list of devices, for an EdgeCore, where it is another than before.
-    fn list(&mut self) {
-        self.replies.extend(self.deliveries.list(&self.shared.objects, now()));
+    /// Which devices it has, for an EdgeCore, where that is news.
+    fn tell_members(&mut self) {
+        self.replies.extend(self.deliveries.membership(&self.shared.objects, now()));
     }
 
-    /// An EdgeCore asks for its devices: it is confirmed, and told the list apart.
+    /// An EdgeCore asks for its devices: it is confirmed, and told them apart.
     fn told_of_devices(&mut self, message: &Message) {
         self.replies.extend(message.confirmation(MessageId::random(), now()));
-        self.deliveries.forget_list();
-        self.list();
+        self.deliveries.introduce();
+        self.tell_members();
     }
 
     /// The node asks for something at the API server.

@@ -23,6 +23,8 @@ pub(crate) struct DeviceEntry {
     pub(crate) node: Option<Arc<str>>,
     /// `spec.deviceModelRef`, in the device's own namespace.
     pub(crate) model: Option<ModelId>,
+    /// `spec.protocol.protocolName`: which mapper it is for.
+    pub(crate) protocol: Box<str>,
     /// `spec.properties[].name`.
     pub(crate) properties: Box<[PropertyName]>,
     /// The label `description`, which KubeEdge's lists of devices tell.
@@ -39,6 +41,8 @@ pub(crate) struct ModelEntry {
     pub(crate) key: ObjectKey,
     pub(crate) uid: Uid,
     pub(crate) version: Version,
+    /// `spec.protocol`.
+    protocol: Option<Box<str>>,
     json: Box<str>,
 }
 
@@ -90,6 +94,7 @@ impl DeviceEntry {
             version,
             node: text(&spec.node_name),
             model: model.map(|name| (id.namespace().into(), name)),
+            protocol: spec.protocol.protocol_name.as_str().into(),
             properties: spec.properties.iter().filter_map(|one| named(&one.name)).collect(),
             description: instance.metadata.labels.get("description").map(|one| one.as_str().into()),
             numbers,
@@ -109,7 +114,8 @@ impl ModelEntry {
             (look.namespace.unwrap_or("default"), look.name.unwrap_or_default());
         let key = ObjectKey::new(Some(namespace), Kind::DEVICE_MODEL, name)?;
         let id = (namespace.into(), name.into());
-        Ok(Self { id, key, uid, version, json: object.to_string().into() })
+        let protocol = object["spec"]["protocol"].as_str().map(Into::into);
+        Ok(Self { id, key, uid, version, protocol, json: object.to_string().into() })
     }
 
     /// The whole object.
@@ -119,6 +125,15 @@ impl ModelEntry {
 }
 
 impl Body {
+    /// Which mapper a device or a model is for.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        match self {
+            Self::Device(device) => Some(&device.protocol),
+            Self::Model(model) => model.protocol.as_deref(),
+            Self::Node(_) => None,
+        }
+    }
+
     /// The object as it is sent; towards an agent of ours with the numbers of its desired values.
     pub(crate) fn content(&self, ours: bool) -> Value {
         let json = match self {
