@@ -120,10 +120,17 @@ async fn late_and_repeated_reports_change_nothing_and_a_former_life_is_over() ->
 
     cloud.cluster.kubectl(&["delete", "device", "a"]).await?;
     cloud.apply(&[device("a", "pump", "edge-1")]).await?;
-    node.wait_for(|message| message.is(operation::INSERT) && self::uid(&message.content) != uid)
+    let next = node
+        .wait_for(|message| message.is(operation::INSERT) && self::uid(&message.content) != uid)
         .await?;
     let former = confirmed(&mut node, &report("a", &uid, (1, 10, 5), "10")).await?;
     assert!(matches!(former, Confirmation::Gone(_)));
+
+    // Nobody collects here what is left of the former life; the next one does not wait for that.
+    let uid = self::uid(&next.content);
+    confirmed(&mut node, &report("a", &uid, (1, 1, 0), "7")).await?;
+    assert_eq!(cloud.reported("a", "speed").await?, "7");
+    assert_eq!(self::uid(&cloud.get("device", "a").await?), uid);
     Ok(())
 }
 

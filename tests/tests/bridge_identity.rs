@@ -117,6 +117,7 @@ async fn the_installed_rights_are_enough_and_no_more() -> Result<()> {
         ("get", "devices.devices.kubeedge.io", "", ""),
         ("watch", "devicemodels.devices.kubeedge.io", "", ""),
         ("patch", "devicestatuses.devices.kubeedge.io", "", ""),
+        ("delete", "devicestatuses.devices.kubeedge.io", "", ""),
         ("delete", "objectsyncs.reliablesyncs.kubeedge.io", "", ""),
         ("patch", "clusterobjectsyncs.reliablesyncs.kubeedge.io/status", "", ""),
         ("create", "nodes", "", ""),

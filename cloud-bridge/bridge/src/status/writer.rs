@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use device_model::Timestamp;
 use edge_link::content::Point;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -81,12 +82,18 @@ impl Writer {
         let mut last = String::new();
         for _ in 0..TRIES {
             let found = api.get_opt(name).await.map_err(|error| failed(&error))?;
-            // The status of a former life goes with it, in the API server's own time.
-            let found = found.filter(|status| belongs(status, device));
+            let (found, former) = match found {
+                Some(status) if !belongs(&status, device) => (None, Some(status)),
+                found => (found, None),
+            };
             let present = found.as_ref().map_or(&Value::Null, |status| &status.data["status"]);
             let recorded = document::point(present);
             if change.point.is_some() && recorded.as_ref() != written {
                 return Err(NotWritten::Elsewhere(recorded));
+            }
+            // The status of a former life is in the way until the API server collects it, which may take a minute.
+            if let Some(former) = former {
+                self.clear(&api, &former, device).await?;
             }
             let status =
                 document::changed(present, device, change, Timestamp::from(SystemTime::now()));
@@ -102,13 +109,41 @@ impl Writer {
             };
             match sent {
                 Ok(_) => return Ok(()),
-                // Somebody was faster, or the status of a former life is not gone yet.
+                // Somebody was faster.
                 Err(kube::Error::Api(error)) if error.code == 409 => last = error.message,
                 Err(kube::Error::Api(error)) if error.code == 404 => last = error.message,
                 Err(error) => return Err(failed(&error)),
             }
         }
         Err(NotWritten::Failed(last))
+    }
+
+    /// Takes the status of another life than that of `device` away, if that one is the present one; unless somebody was
+    /// faster or has written it meanwhile.
+    async fn clear(
+        &self,
+        api: &Api<DynamicObject>,
+        status: &DynamicObject,
+        device: &DeviceEntry,
+    ) -> Result<(), NotWritten> {
+        let resource = of_devices("Device", "devices");
+        let devices: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), device.id.namespace(), &resource);
+        let present = devices.get_opt(device.id.name()).await.map_err(|error| failed(&error))?;
+        if present.and_then(|present| present.metadata.uid).as_deref() != Some(device.uid.as_str())
+        {
+            return Err(NotWritten::Failed("the device is gone, or is another one by now".into()));
+        }
+        let preconditions = Preconditions {
+            uid: status.metadata.uid.clone(),
+            resource_version: status.metadata.resource_version.clone(),
+        };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api.delete(&status.name_any(), &params).await {
+            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
+            Err(error) => Err(failed(&error)),
+            Ok(_) => Ok(()),
+        }
     }
 }
 
