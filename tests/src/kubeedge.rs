@@ -14,7 +14,6 @@ mod step;
 mod table;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -60,20 +59,11 @@ impl Programs {
             _ => None,
         }
     }
-
-    /// What the programs say they are.
-    pub fn versions(&self) -> Vec<String> {
-        let said = |path: &PathBuf| {
-            let output = Command::new(path).arg("--version").output().ok()?;
-            Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        };
-        [&self.cloudcore, &self.edgecore].into_iter().flatten().filter_map(said).collect()
-    }
 }
 
-/// Runs one cell, step by step; `told` hears of each row as it comes about.
-pub async fn run(cell: Cell, programs: &Programs, mut told: impl FnMut(&Row)) -> Vec<Row> {
-    let mut rows = Vec::new();
+/// Runs one cell, step by step, into `table`; `told` hears of each row as it comes about.
+pub async fn run(cell: Cell, programs: &Programs, table: &mut Table, mut told: impl FnMut(&Row)) {
+    let Table { versions, rows } = table;
     let mut add = |step, start: Instant, outcome| {
         let row = Row { cell, step, seconds: start.elapsed().as_secs_f64(), outcome };
         told(&row);
@@ -81,14 +71,12 @@ pub async fn run(cell: Cell, programs: &Programs, mut told: impl FnMut(&Row)) ->
     };
     let start = Instant::now();
     if let Some(lack) = programs.lack(cell) {
-        add(None, start, Outcome::Skipped(lack.into()));
-        return rows;
+        return add(None, start, Outcome::Skipped(lack.into()));
     }
     let mut scene = match Scene::start(cell, programs).await {
         Ok(scene) => scene,
         Err(error) => {
-            add(None, start, Outcome::Failed(format!("{error:#}")));
-            return rows;
+            return add(None, start, Outcome::Failed(format!("{error:#}")));
         }
     };
     for step in Step::ALL {
@@ -99,8 +87,17 @@ pub async fn run(cell: Cell, programs: &Programs, mut told: impl FnMut(&Row)) ->
         };
         add(Some(step), start, outcome);
     }
+    let logs = [("CloudCore", scene.cloud.log()), ("EdgeCore", scene.edge.log())];
+    for (program, log) in logs {
+        versions.extend(version(&log).map(|version| (program.to_owned(), version)));
+    }
     keep_logs(cell, &scene);
-    rows
+}
+
+/// What a program of KubeEdge's says it is at its start.
+fn version(log: &str) -> Option<String> {
+    let (_, said) = log.split_once("] Version: ")?;
+    said.lines().next().map(str::to_owned)
 }
 
 fn outcome(cell: Cell, step: Step, result: Result<()>) -> Outcome {

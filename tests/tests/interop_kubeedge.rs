@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use anyhow::{Result, ensure};
-use e2e::kubeedge::{self, Cell, Outcome, Programs};
+use e2e::kubeedge::{self, Cell, Outcome, Programs, Table};
 
 async fn holds(cell: Cell) -> Result<()> {
     let programs = Programs::named();
@@ -18,9 +18,10 @@ async fn holds(cell: Cell) -> Result<()> {
         )?;
         return Ok(());
     }
-    let rows = kubeedge::run(cell, &programs, |_| ()).await;
+    let mut table = Table::default();
+    kubeedge::run(cell, &programs, &mut table, |_| ()).await;
     let failed: Vec<_> =
-        rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).collect();
+        table.rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).collect();
     ensure!(failed.is_empty(), "{failed:#?}");
     Ok(())
 }

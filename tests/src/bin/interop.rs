@@ -62,10 +62,10 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let programs = Programs { cloudcore, edgecore, crds };
-    let mut table = Table { versions: programs.versions(), rows: Vec::new() };
+    let mut table = Table::default();
     for chosen in Cell::ALL {
         if cell.is_empty() || cell.contains(&chosen.number()) {
-            table.rows.extend(kubeedge::run(chosen, &programs, tell).await);
+            kubeedge::run(chosen, &programs, &mut table, tell).await;
         }
     }
     #[expect(clippy::print_stdout, reason = "the table is this program's output")]

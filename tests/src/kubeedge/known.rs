@@ -17,6 +17,9 @@ pub(super) fn difference(cell: Cell, step: Step) -> Option<&'static str> {
         Step::DeleteWithoutEdge => Some(
             "EdgeCore is sent the end of the device, forgets it and tells no mapper, which reads it on",
         ),
+        Step::AgentForEdgeCore => Some(
+            "linked at once, but CloudCore has recorded in ObjectSyncs what the node has, and sends none of it to our empty store; see the next step",
+        ),
         _ => None,
     }
 }

@@ -59,6 +59,8 @@ pub enum Step {
     RecreateWithoutEdge,
     /// Our agent takes the place of EdgeCore, on its files.
     AgentForEdgeCore,
+    /// CloudCore forgets what it sent to the node, and starts anew.
+    SentAgain,
     /// And EdgeCore that of our agent.
     EdgeCoreAgain,
     /// Our bridge takes the place of CloudCore, on its files.
@@ -69,7 +71,7 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Join,
         Self::Ready,
         Self::Add,
@@ -90,6 +92,7 @@ impl Step {
         Self::DeleteWithoutEdge,
         Self::RecreateWithoutEdge,
         Self::AgentForEdgeCore,
+        Self::SentAgain,
         Self::EdgeCoreAgain,
         Self::BridgeForCloudCore,
         Self::CloudCoreAgain,
@@ -118,6 +121,7 @@ impl Step {
             Self::DeleteWithoutEdge => "deleted without edge",
             Self::RecreateWithoutEdge => "recreated without edge",
             Self::AgentForEdgeCore => "our agent for EdgeCore",
+            Self::SentAgain => "and its ObjectSyncs deleted",
             Self::EdgeCoreAgain => "EdgeCore again",
             Self::BridgeForCloudCore => "our bridge for CloudCore",
             Self::CloudCoreAgain => "CloudCore again",
@@ -132,6 +136,9 @@ impl Step {
             }
             Self::AgentForEdgeCore | Self::EdgeCoreAgain if cell.edge() == Side::Ours => {
                 Some("the edge is ours already")
+            }
+            Self::SentAgain if cell.edge() == Side::Ours || cell.cloud() == Side::Ours => {
+                Some("nothing has to be sent again")
             }
             Self::BridgeForCloudCore | Self::CloudCoreAgain if cell.cloud() == Side::Ours => {
                 Some("the cloud is ours already")
@@ -157,7 +164,8 @@ impl Step {
             Self::Ready => {
                 let (node, cluster) = (format!("node/{NODE}"), scene.cloud.cluster());
                 cluster.kubectl(&["wait", &node, "--for=create", "--timeout=30s"]).await?;
-                let ready = ["wait", &node, "--for=condition=Ready", "--timeout=60s"];
+                // An EdgeCore that is not quick enough for an answer waits a minute before it asks again.
+                let ready = ["wait", &node, "--for=condition=Ready", "--timeout=80s"];
                 cluster.kubectl(&ready).await.map(drop)
             }
             Self::Add => {
@@ -256,17 +264,23 @@ impl Step {
                 scene.edge.replace(Side::Ours).await?;
                 scene.goes_on(45).await
             }
+            Self::SentAgain => {
+                scene.cloud.crash()?;
+                scene.cloud.cluster().kubectl(&["delete", "objectsync", "--all"]).await?;
+                scene.cloud.restart().await?;
+                scene.goes_on(46).await
+            }
             Self::EdgeCoreAgain => {
                 scene.edge.replace(Side::KubeEdge).await?;
-                scene.goes_on(46).await
+                scene.goes_on(47).await
             }
             Self::BridgeForCloudCore => {
                 scene.cloud.replace(Side::Ours).await?;
-                scene.goes_on(47).await
+                scene.goes_on(48).await
             }
             Self::CloudCoreAgain => {
                 scene.cloud.replace(Side::KubeEdge).await?;
-                scene.goes_on(48).await
+                scene.goes_on(49).await
             }
         }
     }

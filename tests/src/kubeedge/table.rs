@@ -1,5 +1,6 @@
 //! What came out, as a table and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use comfy_table::presets::NOTHING;
@@ -39,8 +40,8 @@ pub struct Row {
 /// All lines, in the order in which they came about.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Table {
-    /// What CloudCore and EdgeCore say they are.
-    pub versions: Vec<String>,
+    /// What CloudCore and EdgeCore say they are, where they ran.
+    pub versions: BTreeMap<String, String>,
     /// The lines.
     pub rows: Vec<Row>,
 }
@@ -84,8 +85,8 @@ impl fmt::Display for Table {
             let time = format!("{:.1} s", row.seconds);
             table.add_row([cell, step.into(), time, row.outcome.to_string()]);
         }
-        for version in &self.versions {
-            writeln!(f, "{version}")?;
+        for (program, version) in &self.versions {
+            writeln!(f, "{program} {version}")?;
         }
         write!(f, "{table}")
     }
