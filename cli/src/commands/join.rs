@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use cloud_bridge::identity::NodeName;
-use edge_agent::config::{AgentConfig, DEFAULT_PATH, Dialect, File};
+use edge_agent::config::{
+    AgentConfig, DEFAULT_PATH, Dialect, File, HUB_PORT, JOIN_PORT, with_port,
+};
 use edge_agent::identity::{JoinServers, Papers, Places, join, reach};
 use serde_json::{Map, Value as Json, json};
 
@@ -13,10 +15,6 @@ use crate::node::service::{NAME, Service};
 use crate::node::{checks, sections};
 use crate::outcome::{Outcome, complain};
 use crate::output::say;
-
-/// The port of a bridge's hub, and of its join server.
-const HUB: u16 = 10000;
-const JOIN: u16 = 10002;
 
 /// Make this machine a node: get a certificate, write the configuration, start the service
 #[derive(Debug, clap::Args)]
@@ -139,12 +137,12 @@ impl JoinArgs {
             node.insert("labels".into(), Json::Object(labels.collect::<Map<_, _>>()));
         }
         let mut cloud = section("cloud");
-        let addresses: Vec<_> = self.addresses.iter().map(|one| address(one, HUB)).collect();
+        let addresses: Vec<_> = self.addresses.iter().map(|one| with_port(one, HUB_PORT)).collect();
         cloud.insert("addresses".into(), json!(addresses));
         cloud.remove("tokenFile");
         cloud.remove("join");
         if let Some(server) = &self.join_address {
-            cloud.insert("join".into(), format!("https://{}", address(server, JOIN)).into());
+            cloud.insert("join".into(), format!("https://{}", with_port(server, JOIN_PORT)).into());
         }
         let text =
             sections::replaced(&before, &[("node", node), ("cloud", cloud)]).map_err(wrong)?;
@@ -214,36 +212,9 @@ impl JoinArgs {
     }
 }
 
-/// `host:port` of what a person writes.
-fn address(text: &str, port: u16) -> String {
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return format!("[{text}]:{port}");
-    }
-    let after_host = text.rsplit_once(']').map_or(text, |(_, rest)| rest);
-    if after_host.contains(':') { text.to_owned() } else { format!("{text}:{port}") }
-}
-
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("write a label as key=value".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_written_without_its_usual_port() {
-        for (text, full) in [
-            ("bridge", "bridge:10000"),
-            ("bridge:1", "bridge:1"),
-            ("::1", "[::1]:10000"),
-            ("[::1]", "[::1]:10000"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(address(text, HUB), full);
-        }
     }
 }

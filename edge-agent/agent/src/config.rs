@@ -29,7 +29,7 @@ mod print;
 mod store;
 
 pub use api::{Api, ApiTls};
-pub use cloud::Cloud;
+pub use cloud::{Cloud, HUB_PORT, JOIN_PORT, with_port};
 pub use devices::Devices;
 pub use file::{Dialect, File};
 pub use log::{Log, LogFormat};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 /// How long a connection may take to come about, a proxy's answer included.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +31,15 @@ pub(crate) async fn connect(address: &str, proxy: Option<&str>) -> io::Result<Tc
     let stream = timeout(PATIENCE, connecting).await.map_err(late)??;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// The name that whoever is at `address` must have in its certificate.
+///
+/// # Errors
+/// The host is neither a name nor an address.
+pub(crate) fn server_name(address: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
 }
 
 /// `CONNECT` of RFC 9110, 9.3.6: what comes after the head of the answer is the peer's.

@@ -153,7 +153,7 @@ impl Uplink {
                     continue;
                 }
                 End::Behind(epoch) => match self.uploads.begin_epoch(epoch).await {
-                    Ok(()) => continue,
+                    Ok(()) => {}
                     Err(error) => {
                         warn!(%error, "the store cannot begin another life; it is tried again")
                     }

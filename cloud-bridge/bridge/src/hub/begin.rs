@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use device_model::DeviceId;
-use edge_link::Kind;
 use edge_link::content::Holding;
 use kube::api::{Api, DynamicObject};
 use tokio_util::sync::CancellationToken;
@@ -67,17 +65,15 @@ pub(super) async fn prepare(
 
 async fn check(shared: &Shared, node: &str, held: &[Held]) -> kube::Result<()> {
     let resource = of_devices("Device", "devices");
-    let holdings = held.iter().map(|one| &one.holding);
-    for Holding { key, uid, .. } in holdings.filter(|one| *one.key.kind() == Kind::DEVICE) {
-        let Some(namespace) = key.namespace() else { continue };
-        let Ok(id) = DeviceId::new(namespace, key.name()) else { continue };
+    for Holding { key, uid, .. } in held.iter().map(|one| &one.holding) {
+        let Some(id) = key.device() else { continue };
         let known = shared.objects.device(&id);
         if known.is_some_and(|one| one.uid == *uid && one.node.as_deref() == Some(node)) {
             continue;
         }
         let api: Api<DynamicObject> =
-            Api::namespaced_with(shared.client.clone(), namespace, &resource);
-        if let Some(device) = api.get_opt(key.name()).await? {
+            Api::namespaced_with(shared.client.clone(), id.namespace(), &resource);
+        if let Some(device) = api.get_opt(id.name()).await? {
             shared.devices.take(device);
         }
     }

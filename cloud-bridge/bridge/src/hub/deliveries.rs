@@ -47,7 +47,7 @@ impl Deliveries {
             |held: &Held| Some((held.holding.uid.clone(), held.protocol.as_deref()?.into()));
         self.protocols = held.iter().filter_map(known).collect();
         let held: Vec<_> = held.into_iter().map(|one| one.holding).collect();
-        self.members = held.iter().filter_map(|one| device_of(&one.key)).collect();
+        self.members = held.iter().filter_map(|one| one.key.device()).collect();
         self.refresh(objects);
         let window = if self.ours { Window::AGENT } else { Window::EDGECORE };
         self.queue.connect(window, Some(held));
@@ -162,10 +162,4 @@ impl Deliveries {
         // Just past it.
         Some(self.begin + due + Duration::from_millis(1))
     }
-}
-
-/// The device that `key` names, if it names one.
-fn device_of(key: &ObjectKey) -> Option<DeviceId> {
-    let namespace = key.namespace().filter(|_| *key.kind() == Kind::DEVICE)?;
-    DeviceId::new(namespace, key.name()).ok()
 }

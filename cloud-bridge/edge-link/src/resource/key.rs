@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use device_model::DeviceId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Resource, ResourceError, special};
@@ -111,6 +112,12 @@ impl ObjectKey {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The device that it names, if it names one.
+    pub fn device(&self) -> Option<DeviceId> {
+        let namespace = self.namespace().filter(|_| self.kind == Kind::DEVICE)?;
+        DeviceId::new(namespace, self.name()).ok()
     }
 }
 

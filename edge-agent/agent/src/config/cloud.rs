@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Secret, Span};
 
 /// The port of a cloud's join server, KubeEdge's.
-const JOIN_PORT: u16 = 10002;
+pub const JOIN_PORT: u16 = 10002;
+/// The port of a cloud's hub, KubeEdge's.
+pub const HUB_PORT: u16 = 10000;
 /// What every EdgeCore says unless it is told otherwise.
 const PROJECT: &str = "e632aba927ea4ac2b575ec1603d56f10";
 
@@ -122,7 +124,11 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-fn with_port(server: &str, port: u16) -> String {
+/// `host:port` of an address that may have no port, and may be an IPv6 address alone.
+pub fn with_port(server: &str, port: u16) -> String {
+    if server.parse::<std::net::Ipv6Addr>().is_ok() {
+        return format!("[{server}]:{port}");
+    }
     let after_host = server.rsplit_once(']').map_or(server, |(_, rest)| rest);
     if after_host.contains(':') { server.to_owned() } else { format!("{server}:{port}") }
 }
@@ -143,6 +149,19 @@ mod tests {
         }
         for wrong in ["bridge", "wss://bridge:10000", "::1:10000", "bridge:0", ":1", "a b:1"] {
             assert!(cloud(&[wrong]).check().unwrap_err().contains(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_without_its_usual_port() {
+        for (text, full) in [
+            ("bridge", "bridge:10000"),
+            ("bridge:1", "bridge:1"),
+            ("::1", "[::1]:10000"),
+            ("[::1]", "[::1]:10000"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(with_port(text, 10000), full);
         }
     }
 

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{JoinError, Papers};
-use crate::connect::connect;
+use crate::connect::{connect, server_name};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,9 +52,7 @@ pub(super) async fn ask(
     let unreachable = |reason: String| JoinError::Unreachable { address: address.into(), reason };
     let asking = async {
         let stream = connect(address, proxy).await.map_err(|error| error.to_string())?;
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|error| error.to_string())?;
+        let name = server_name(address).map_err(|error| error.to_string())?;
         let connector = TlsConnector::from(config(trust)?);
         let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

@@ -232,8 +232,13 @@ fn prepare(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
+    // What an earlier try left may have another mode.
+    match fs::remove_file(beside(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(beside(path))?;
+    let mut file = options.write(true).create_new(true).mode(mode).open(beside(path))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::ask::{Trust, ask};
 use super::{JoinError, JoinServers, Papers};
-use crate::connect::connect;
+use crate::connect::{connect, server_name};
 
 /// How long TLS and a first answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,9 +40,7 @@ pub async fn reach(
 ) -> Result<(), Unreached> {
     let stream = connect(address, proxy).await.map_err(Unreached::Tcp)?;
     let Some(papers) = papers else { return Ok(()) };
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-        .map_err(|error| Unreached::Tls(io::Error::other(error)))?;
+    let name = server_name(address).map_err(|error| Unreached::Tls(io::Error::other(error)))?;
     let greeting = async {
         let mut stream = TlsConnector::from(papers.tls()).connect(name, stream).await?;
         // With TLS 1.3 a certificate is refused after its handshake.

@@ -40,6 +40,8 @@ fn papers_read_back_from_their_files_and_the_key_is_for_one_user() {
     let places = places(&dir.path().join("new/folder"));
     assert!(Papers::read(&places, "edge-1").unwrap().is_none());
     let papers = papers("edge-1");
+    fs::create_dir_all(places.key.parent().unwrap()).unwrap();
+    fs::write(dir.path().join("new/folder/node.key.new"), "left, and readable by all").unwrap();
     papers.write(&places).unwrap();
     let read = Papers::read(&places, "edge-1").unwrap().unwrap();
     assert_eq!(read.expires_at(), papers.expires_at());

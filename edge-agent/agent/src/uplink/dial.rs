@@ -1,24 +1,22 @@
 //! From an address to a link: TCP, TLS with the node's papers, the upgrade to a WebSocket.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use edge_link::frame::FRAME_LIMIT;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder};
 
-use edge_link::frame::FRAME_LIMIT;
-use std::time::Duration;
-
 use super::uploads::Peer;
 use crate::config::Cloud;
-use crate::connect::connect;
+use crate::connect::{connect, server_name};
 use crate::identity::Papers;
 
 /// How long TLS and the upgrade may take.
@@ -62,9 +60,7 @@ async fn greet(
     address: &str,
     stream: TcpStream,
 ) -> Result<(WebSocketStream<TlsStream<TcpStream>>, Peer), String> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-        .map_err(|error| error.to_string())?;
+    let name = server_name(address).map_err(|error| error.to_string())?;
     let stream = TlsConnector::from(papers.tls()).connect(name, stream).await;
     let stream = stream.map_err(|error| format!("TLS: {error}"))?;
     let url = format!("wss://{address}/{}/{node}/events", cloud.project);

@@ -174,7 +174,7 @@ impl Objects {
                 }
             }
             if *change == (Change::Begins { former: None }) {
-                adopted.extend(device(key));
+                adopted.extend(key.device());
             }
         }
         self.owed.extend(touched.iter().cloned());
@@ -194,7 +194,7 @@ impl Objects {
     /// The twins of the lives that are over. Another life of that name, this node's own perhaps, is none of the cloud's.
     async fn ends(&self, ended: &[(&ObjectKey, &Uid)]) -> Result<Vec<Step>, Unavailable> {
         let devices: Vec<_> =
-            ended.iter().filter_map(|(key, uid)| Some((device(key)?, *uid))).collect();
+            ended.iter().filter_map(|(key, uid)| Some((key.device()?, *uid))).collect();
         let lives = self.twins.lives(devices.iter().map(|(id, _)| id.clone()).collect()).await?;
         let is_it =
             |life: Option<Life>, uid: &Uid| life.is_some_and(|life| life.as_str() == uid.as_str());
@@ -243,11 +243,6 @@ fn content(message: &Message) -> Json {
         Json::String(text) => serde_json::from_str(text).unwrap_or_default(),
         other => other.clone(),
     }
-}
-
-fn device(key: &ObjectKey) -> Option<DeviceId> {
-    let namespace = key.namespace().filter(|_| *key.kind() == Kind::DEVICE)?;
-    DeviceId::new(namespace, key.name()).ok()
 }
 
 fn store_key(key: &ObjectKey) -> StoreKey {

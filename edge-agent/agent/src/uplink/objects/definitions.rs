@@ -91,7 +91,7 @@ impl Definitions {
             }
             return self.of_model(&id);
         }
-        let Some(id) = super::device(key) else { return BTreeSet::new() };
+        let Some(id) = key.device() else { return BTreeSet::new() };
         let entry = self.devices.entry(id.clone()).or_default();
         match Body::read(body, entry.body.as_deref()) {
             Ok(body) => entry.body = Some(Arc::new(body)),
@@ -108,7 +108,7 @@ impl Definitions {
             self.unread.remove(&id);
             return self.of_model(&id);
         }
-        if let Some(id) = super::device(key) {
+        if let Some(id) = key.device() {
             self.devices.remove(&id);
             self.force.devices.remove(&id);
         }
