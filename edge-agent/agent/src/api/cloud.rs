@@ -17,7 +17,7 @@ impl Context {
             let message = "this node belongs to no cloud";
             ErrorView::new(
                 404,
-                "path",
+                "",
                 message,
                 "join it with `edgetwin join`, or write cloud.addresses",
             )
