@@ -28,8 +28,9 @@ fuzz_target!(|octets: &[u8]| {
     };
     assert!(!file.settings().is_empty());
     assert!(file.dialect == Dialect::EdgeCore || file.unused.is_empty());
-    // A password that stands in the file is never written anywhere.
-    if file.config.mqtt.external.password.is_none() {
+    // A secret that stands in the file is never written anywhere.
+    let secrets = [&file.config.mqtt.external.password, &file.config.cloud.token];
+    if secrets.iter().all(|secret| secret.is_none()) {
         reads_as(&file.config, &serde_saphyr::to_string(&file.config).unwrap());
     }
     if let Ok(other) = file.converted() {
