@@ -39,6 +39,9 @@ pub enum Command {
         /// What is wrong, with field, value and remedy; `None`: nothing, the description is in force.
         problem: Option<Arc<str>>,
     },
+    /// This store may be an old copy: reported values that were not heard since the start are doubtful until they are read
+    /// again.
+    Doubt,
     /// Time passed: what expired expires, what is stale becomes so, what waits to be synced is synced.
     Tick,
 }

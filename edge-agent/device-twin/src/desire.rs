@@ -131,6 +131,9 @@ pub(crate) fn take(
     moment: &Moment<'_>,
 ) {
     let state = &draft.twin().properties[at];
+    if *writer == Writer::Cloud && is_repeated(state, value.as_ref(), cloud_version, moment) {
+        return;
+    }
     let overriding = matches!(writer, Writer::Local(_)) && moment.settings.owner == Owner::Cloud;
     let overridden = state.desired.as_ref().is_some_and(|desired| desired.is_override(moment));
     if overriding && value.is_none() {
@@ -195,6 +198,24 @@ pub(crate) fn take(
     state.generation = desired.generation;
     state.desired = Some(Arc::new(desired));
     state.ack = None;
+}
+
+/// Whether the cloud says again what it said last. An agent tells all that it knows of the cloud at each start: that ends
+/// no override, and is no reason to write a second time.
+fn is_repeated(
+    state: &crate::TwinProperty,
+    value: Option<&Value>,
+    cloud_version: Option<u64>,
+    moment: &Moment<'_>,
+) -> bool {
+    let overridden = state.desired.as_ref().is_some_and(|desired| desired.is_override(moment));
+    let known = if overridden { &state.beneath } else { &state.desired };
+    let same_value = match (known, value) {
+        (Some(known), Some(value)) => known.value.same_as(value),
+        (None, None) => true,
+        _ => false,
+    };
+    same_value && state.cloud_version > 0 && cloud_version == Some(state.cloud_version)
 }
 
 /// The cloud wants something while a local override lives.

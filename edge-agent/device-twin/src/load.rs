@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use device_model::{
-    Access, Ack, AckCode, Device, DeviceId, PropertyName, Quality, QualityCode, Timestamp,
-};
+use device_model::{Access, Ack, AckCode, Device, DeviceId, PropertyName, Timestamp};
 
 use crate::desire::take;
 use crate::draft::{Draft, Moment};
@@ -193,10 +191,8 @@ pub(crate) fn reborn(mut twin: StoredTwin, uid: Uid, rows: &mut Rows) -> StoredT
     twin.uid = uid;
     for property in &mut twin.properties {
         property.state.row = rows.next_property();
-        if let Some(reported) = &mut property.state.reported
-            && reported.quality != Quality::Bad
-        {
-            (reported.quality, reported.code) = (Quality::Uncertain, QualityCode::Restored);
+        if let Some(reported) = &mut property.state.reported {
+            reported.doubt();
         }
     }
     twin

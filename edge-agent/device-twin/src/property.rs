@@ -144,6 +144,14 @@ impl TwinProperty {
 }
 
 impl Reported {
+    /// It is of a former life of the device or the store: what the device has now is not known before it is read again. What
+    /// is bad stays bad, for its own reason.
+    pub(crate) fn doubt(&mut self) {
+        if self.quality != Quality::Bad {
+            (self.quality, self.code) = (Quality::Uncertain, QualityCode::Restored);
+        }
+    }
+
     /// Whether the device is known to have `wanted`, within the property's tolerance.
     fn shows(&self, wanted: &Value, property: &Property) -> bool {
         self.quality != Quality::Bad

@@ -10,7 +10,9 @@ use crate::desire::expire;
 use crate::draft::{Draft, Moment};
 use crate::places::Places;
 use crate::property::octets;
-use crate::{Change, ChangeKind, Condition, Current, PropertyChange, Rejected, TwinProperty, Uid};
+use crate::{
+    Change, ChangeKind, Condition, Current, PropertyChange, Rejected, Reported, TwinProperty, Uid,
+};
 
 /// Desired and reported of all properties of one device.
 #[derive(Clone, Debug)]
@@ -183,6 +185,26 @@ impl Twin {
         draft.finish()
     }
 
+    /// What was reported before the start may be of an old copy of the store.
+    pub(crate) fn doubt(&mut self, moment: &Moment<'_>) -> Option<Change> {
+        let mut draft = Draft::of(self).ok()?;
+        for at in 0..draft.twin().properties.len() {
+            let state = &draft.twin().properties[at];
+            let heard = state.seen_at > moment.opened_at;
+            let believed =
+                |one: &Reported| one.quality != Quality::Bad && one.code != QualityCode::Restored;
+            if heard || !state.reported.as_ref().is_some_and(believed) {
+                continue;
+            }
+            let rev = draft.rev();
+            if let Some(reported) = &mut draft.reported_side(at).reported {
+                reported.doubt();
+                reported.pv = rev;
+            }
+        }
+        draft.finish()
+    }
+
     /// Its end.
     pub(crate) fn removal(&self) -> Change {
         let gone = |(property, state): (&Property, &TwinProperty)| PropertyChange {
@@ -224,7 +246,8 @@ impl Twin {
 fn go_stale(draft: &mut Draft<'_>, at: usize, moment: &Moment<'_>) -> Option<Timestamp> {
     let twin = draft.twin();
     let reported = twin.properties[at].reported.as_ref()?;
-    if reported.quality == Quality::Bad || reported.code == QualityCode::Stale {
+    let doubted = matches!(reported.code, QualityCode::Stale | QualityCode::Restored);
+    if reported.quality == Quality::Bad || doubted {
         return None;
     }
     let seen = twin.properties[at].seen_at.max(moment.opened_at);

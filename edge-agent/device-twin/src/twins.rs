@@ -260,6 +260,7 @@ impl<S: Store> Twins<S> {
             Command::Remove(id) => self.remove(id, batch, now),
             Command::Lose { devices, reason } => Ok(self.lose(devices, reason, batch, now)),
             Command::Judge { device, problem } => self.judge(device, problem.clone(), batch),
+            Command::Doubt => Ok(self.doubt(batch, now)),
             Command::Tick => Ok(self.tick(batch, now)),
         };
         let (result, changes) = match done {
@@ -350,6 +351,18 @@ impl<S: Store> Twins<S> {
                 batch.touch(twin);
                 changes.extend(twin.lose(reason, now.wall));
             }
+        }
+        (Answer::default(), changes)
+    }
+
+    fn doubt(&mut self, batch: &mut Batch, now: Now) -> (Answer, Vec<Change>) {
+        let Self { twins, settings, counters, opened_at, .. } = self;
+        let moment =
+            &Moment { now: now.wall, clocks: now, opened_at: *opened_at, settings, counters };
+        let mut changes = Vec::new();
+        for twin in twins.values_mut() {
+            batch.touch(twin);
+            changes.extend(twin.doubt(moment));
         }
         (Answer::default(), changes)
     }

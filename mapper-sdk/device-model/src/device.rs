@@ -106,7 +106,7 @@ pub struct Property {
     pub collect_cycle: Duration,
     /// Time between two pushes.
     pub report_cycle: Duration,
-    /// Whether readings are reported.
+    /// Whether readings go to the cloud. The node has them all the same.
     pub report: bool,
     /// Extra receivers of readings, as they came.
     pub push_method: Option<Json>,

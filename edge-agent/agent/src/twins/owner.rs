@@ -237,7 +237,7 @@ fn device_of(command: &Command) -> Option<DeviceId> {
         Command::Desire(desire) => Some(desire.device.clone()),
         Command::Update(update) => Some(update.device.clone()),
         Command::Judge { device, .. } => Some(device.clone()),
-        Command::Lose { .. } | Command::Tick => None,
+        Command::Lose { .. } | Command::Doubt | Command::Tick => None,
     }
 }
 

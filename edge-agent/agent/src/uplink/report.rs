@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use device_model::{DeviceState, Property, Timestamp};
-use device_twin::{Twin, TwinProperty as State};
+use device_model::{DeviceState, Property, QualityCode, Timestamp};
+use device_twin::{Reported, Twin, TwinProperty as State};
 use edge_link::content::{
     self, AgentState, Progress, Side, StateReport, StateSaid, TwinProperty, TwinReport, TwinVersion,
 };
@@ -14,7 +14,9 @@ pub(super) fn whole(twin: &Twin, progress: &Progress, now: Timestamp) -> Json {
     let state = AgentState { said: said(twin), reason: reason(twin) };
     let property = |(property, state): (&Property, &State)| {
         let changed = state.newest() > progress.base_rev;
-        changed.then(|| (property.name.clone(), tell(property, state)))
+        let told = changed.then(|| tell(property, state))?;
+        let stays = !property.report && told.expected.is_none();
+        (!stays).then(|| (property.name.clone(), told))
     };
     let report = TwinReport {
         event_id: String::new(),
@@ -28,9 +30,9 @@ pub(super) fn whole(twin: &Twin, progress: &Progress, now: Timestamp) -> Json {
 /// A report of values for a KubeEdge cloud. It must hold no null: CloudCore dies of it.
 pub(super) fn values(twin: &Twin, progress: &Progress, now: Timestamp) -> Json {
     let property = |(property, state): (&Property, &State)| {
-        let read = state.reported.as_ref().is_some_and(|reported| reported.value.is_some());
+        let read = current(state).is_some_and(|reported| reported.value.is_some());
         let changed = state.newest() > progress.base_rev;
-        (read && changed).then(|| (property.name.clone(), tell(property, state)))
+        (property.report && read && changed).then(|| (property.name.clone(), tell(property, state)))
     };
     content::json(&TwinReport {
         event_id: String::new(),
@@ -66,18 +68,17 @@ fn reason(twin: &Twin) -> Option<Box<str>> {
     condition.problem.as_ref().or(condition.reason.as_ref()).map(|text| (&**text).into())
 }
 
+/// What is not for the cloud (`reportToCloud: false`) says what became of the cloud's own wish, and nothing else.
 fn tell(property: &Property, state: &State) -> TwinProperty {
     let kind = BTreeMap::from([("type".to_owned(), property.data_type.lower().into())]);
     let generation = state.desired.as_ref().map_or(0, |desired| desired.generation.0);
     TwinProperty {
         expected: expected(state),
-        actual: actual(state),
+        actual: property.report.then(|| actual(state)).flatten(),
         optional: None,
         metadata: Some(kind),
         expected_version: Some(TwinVersion { cloud: generation, edge: 0 }),
-        actual_version: state
-            .reported
-            .as_ref()
+        actual_version: current(state)
             .map(|reported| TwinVersion { cloud: generation, edge: reported.pv }),
     }
 }
@@ -101,8 +102,14 @@ fn expected(state: &State) -> Option<Side> {
     Some(Side { value: Some(desired.value.to_string()), metadata: Some(members(metadata)) })
 }
 
+/// What was reported, unless it is of a former life of the store: the cloud may have something newer, and is told when the
+/// device was read again.
+fn current(state: &State) -> Option<&Reported> {
+    state.reported.as_ref().filter(|reported| reported.code != QualityCode::Restored)
+}
+
 fn actual(state: &State) -> Option<Side> {
-    let reported = state.reported.as_ref()?;
+    let reported = current(state)?;
     let mut metadata = json!({
         "timestamp": reported.sample_time.as_millis(),
         "receivedTimestamp": reported.received_at.as_millis(),
@@ -122,4 +129,99 @@ fn actual(state: &State) -> Option<Side> {
 
 fn members(map: Map<String, Json>) -> BTreeMap<String, Json> {
     map.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use device_model::{Device, Manifest, Reading, Value, parse_manifests};
+    use device_twin::{Command, MemoryStore, PropertyReport, Report, Settings, Twins};
+
+    use super::*;
+
+    const ROOM: &str = r#"
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: room, namespace: default}
+spec:
+  properties:
+  - {name: heat, type: INT, accessMode: ReadWrite}
+  - {name: presence, type: INT, accessMode: ReadWrite}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: hall, namespace: default}
+spec:
+  deviceModelRef: {name: room}
+  protocol: {protocolName: modbus}
+  properties:
+  - {name: heat}
+  - {name: presence, reportToCloud: false, desired: {value: "1"}}
+"#;
+
+    fn hall() -> Arc<Device> {
+        let mut manifests = parse_manifests(ROOM).unwrap().into_iter();
+        let (Some(Manifest::Model(model)), Some(Manifest::Device(device))) =
+            (manifests.next(), manifests.next())
+        else {
+            panic!("a model and a device")
+        };
+        Arc::new(Device::resolve(&model, &device).unwrap())
+    }
+
+    #[test]
+    fn a_property_that_is_not_for_the_cloud_stays_at_the_edge_with_its_values() {
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let (device, settings) = (hall(), Settings::default());
+        let mut twins = Twins::open(MemoryStore::new(), settings, at).unwrap();
+        let mut report = Report::of(device.id.clone());
+        for property in ["heat", "presence"] {
+            let reading = Reading::good(Value::Int(7), at);
+            report.properties.push(PropertyReport::reading(property, reading));
+        }
+        twins.apply([Command::Load(device.clone()), Command::Report(report)], at).unwrap();
+        let twin = twins.get(&device.id).unwrap();
+        let kept = &twin.property("presence").unwrap().1.reported;
+        assert!(kept.is_some(), "the node itself has it");
+        let progress = Progress {
+            uid: edge_link::Uid::new("1").unwrap(),
+            epoch: 1,
+            rev: twin.rev(),
+            base_rev: 0,
+        };
+        for said in [whole(twin, &progress, at), values(twin, &progress, at)] {
+            assert_eq!(said["twin"]["heat"]["actual"]["value"], "7", "{said}");
+            assert_eq!(said["twin"].get("presence"), None, "{said}");
+        }
+    }
+
+    /// What is said of the hall's heat in both forms of a report.
+    fn heat(twins: &Twins<MemoryStore>) -> Json {
+        let twin = twins.get(&hall().id).unwrap();
+        let uid = edge_link::Uid::new(twin.uid().as_str()).unwrap();
+        let progress = Progress { uid, epoch: 2, rev: twin.rev(), base_rev: 0 };
+        let at = Timestamp::from_millis(9);
+        let ours = whole(twin, &progress, at)["twin"]["heat"]["actual"]["value"].clone();
+        let theirs = values(twin, &progress, at)["twin"]["heat"]["actual"]["value"].clone();
+        assert_eq!(ours, theirs);
+        ours
+    }
+
+    #[test]
+    fn what_is_of_a_former_life_of_the_store_is_not_told_before_it_is_read_again() {
+        let (hall, at) = (hall(), Timestamp::from_millis);
+        let reads = |time: Timestamp| {
+            let reading = PropertyReport::reading("heat", Reading::good(Value::Int(7), time));
+            Command::Report(Report::of(hall.id.clone()).with(reading))
+        };
+        let mut twins = Twins::open(MemoryStore::new(), Settings::default(), at(1)).unwrap();
+        twins.apply([Command::Load(hall.clone()), reads(at(2))], at(2)).unwrap();
+        assert_eq!(heat(&twins), "7");
+        let mut twins = Twins::open(twins.into_store(), Settings::default(), at(5)).unwrap();
+        twins.apply([Command::Load(hall.clone()), Command::Doubt], at(5)).unwrap();
+        assert_eq!(heat(&twins), Json::Null);
+        twins.apply([reads(at(6))], at(6)).unwrap();
+        assert_eq!(heat(&twins), "7");
+    }
 }

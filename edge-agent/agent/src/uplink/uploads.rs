@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use device_model::DeviceId;
 use device_twin::store::Confirmed;
-use device_twin::{ChangeKind, Uid as Life};
+use device_twin::{ChangeKind, Command, Uid as Life};
 use edge_link::content::{Confirmation, Point, Welcome};
 use edge_link::up::{Outbox, OutboxSettings, Told, Upload};
 use edge_link::words::{group, operation, source};
@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::report;
 use crate::clock::now;
-use crate::feed::{Entry, Missed};
+use crate::feed::{Entry, Missed, Origin};
 use crate::twins::{Twins, Unavailable};
 
 /// Feed entries taken at a time.
@@ -258,15 +258,20 @@ impl Uploads {
         }
     }
 
-    /// The store begins another life.
+    /// The store begins another life, somewhere above `epoch`: of two stores that are lost in a row, the second must not
+    /// begin where the first one did, of which a report may still be under way.
     ///
     /// # Errors
     /// It does not take it, or the agent stops.
     pub(crate) async fn begin_epoch(&mut self, epoch: u64) -> Result<(), Unavailable> {
+        let (random, ..) = uuid::Uuid::new_v4().as_fields();
+        let epoch = epoch + u64::from(random & 0xffff);
         warn!(
             epoch,
             "the cloud knows more of this node than its store does: a store from a backup, or a clock that was not set; its reports count from now on"
         );
+        // A copy knows older values than the cloud has: none of them is told before it is read again.
+        self.twins.apply(vec![Command::Doubt], Origin::Unasked).await?;
         self.twins.begin_epoch(epoch).await?;
         for known in self.devices.values_mut() {
             known.confirmed = None;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use device_model::{DeviceId, Generation, Quality, QualityCode, Timestamp};
+use device_model::{DeviceId, Generation, Timestamp};
 
 use super::{
     Confirmed, Durability, Object, Row, Run, Store, StoreError, StoredProperty, StoredTwin,
@@ -103,10 +103,8 @@ fn later(generation: Generation) -> Generation {
 
 fn doubt(property: &mut StoredProperty) {
     let state = &mut property.state;
-    if let Some(reported) = &mut state.reported
-        && reported.quality != Quality::Bad
-    {
-        (reported.quality, reported.code) = (Quality::Uncertain, QualityCode::Restored);
+    if let Some(reported) = &mut state.reported {
+        reported.doubt();
     }
     let settled = state.settled();
     if state.generation != Generation::default() {

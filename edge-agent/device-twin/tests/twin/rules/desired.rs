@@ -170,6 +170,27 @@ fn r11_the_policy_says_what_a_newer_value_of_the_cloud_does() {
 }
 
 #[test]
+fn r11_what_the_cloud_says_again_ends_no_override_and_is_written_no_second_time() {
+    let mut bench = of_the_cloud();
+    bench.change(at(1), cloud("speed", Some("100"), 4));
+    bench.change(at(2), Command::Desire(bench.wants("speed", "200")));
+    // As after each start: the agent tells all that it knows of the cloud.
+    bench.nothing(at(3), cloud("speed", Some("100"), 4));
+    assert_eq!(value(&bench, "speed"), Some(Value::Int(200)));
+    bench.change(at(4), cloud("speed", None, 5));
+    assert_eq!(value(&bench, "speed"), None);
+    bench.change(at(5), Command::Desire(bench.wants("speed", "200")));
+    bench.nothing(at(6), cloud("speed", None, 5));
+    assert_eq!(value(&bench, "speed"), Some(Value::Int(200)));
+    // Somebody turned the device's own knob since: nobody wanted anything new.
+    bench.change(at(7), cloud("label", Some("new"), 7));
+    bench.change(at(8), Command::Report(bench.acks("label", 7, AckCode::Verified)));
+    bench.change(at(9), Command::Report(bench.reads("label", Value::String("old".into()), at(9))));
+    bench.nothing(at(10), cloud("label", Some("new"), 7));
+    assert_eq!(bench.property("label").generation, Generation(7));
+}
+
+#[test]
 fn r12_an_echo_is_an_acknowledgement_and_never_a_write() {
     let mut bench = Bench::with_pump();
     bench.change(at(1), Command::Desire(bench.wants("speed", "100")));

@@ -140,6 +140,32 @@ fn r26_another_uid_of_the_same_name_is_another_life() {
 }
 
 #[test]
+fn r26_what_was_not_heard_in_this_run_is_doubted_where_the_store_may_be_a_copy() {
+    let mut bench = Bench::with_pump();
+    bench.change(at(1), Command::Report(bench.reads("speed", Value::Int(100), at(1))));
+    bench.change(at(2), Command::Report(bench.reads("level", Value::Double(1.5), at(2))));
+    let mut bench = Bench::opened(bench.twins.store().clone(), Settings::default(), at(10));
+    bench.outcome(at(10), Command::Load(pump()));
+    bench.nothing(at(11), Command::Report(bench.reads("speed", Value::Int(100), at(11))));
+    let change = bench.change(at(12), Command::Doubt);
+    let names: Vec<_> = change.properties.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["level"], "speed was read since");
+    let quality = |bench: &Bench| {
+        let reported = bench.property("level").reported.unwrap();
+        (reported.quality, reported.code)
+    };
+    assert_eq!(quality(&bench), (Quality::Uncertain, QualityCode::Restored));
+    bench.nothing(at(13), Command::Doubt);
+    bench.outcome(at(DAY), Command::Tick);
+    assert_eq!(quality(&bench), (Quality::Uncertain, QualityCode::Restored), "whatever its age");
+    let mut bench = Bench::opened(bench.twins.store().clone(), Settings::default(), at(20));
+    bench.outcome(at(20), Command::Load(pump()));
+    assert_eq!(quality(&bench), (Quality::Uncertain, QualityCode::Restored), "a restart keeps it");
+    bench.change(at(21), Command::Report(bench.reads("level", Value::Double(1.5), at(21))));
+    assert_eq!(quality(&bench), (Quality::Good, QualityCode::Ok));
+}
+
+#[test]
 fn r26_a_device_of_the_cloud_takes_over_the_twin_that_a_node_had_on_its_own() {
     let mut bench = Bench::with_pump();
     bench.change(at(1), Command::Desire(bench.wants("speed", "100")));
