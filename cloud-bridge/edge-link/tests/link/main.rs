@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a fixture is public to its tests")]
 #![allow(clippy::print_stdout, reason = "searches say how far they went")]
 
+mod both;
 mod contents;
 mod down;
 mod frames;

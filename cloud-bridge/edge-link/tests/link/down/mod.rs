@@ -1,7 +1,7 @@
 //! Objects on their way to the edge.
 
 mod histories;
-mod names;
+pub mod names;
 mod queue;
 mod receiver;
 mod space;

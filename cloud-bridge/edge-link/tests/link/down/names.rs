@@ -5,14 +5,14 @@ use std::sync::LazyLock;
 use edge_link::{Kind, ObjectKey, Uid, Version};
 
 const OBJECTS: usize = 4;
-const LIVES: usize = 32;
+pub const LIVES: u8 = 32;
 const STATES: u8 = 40;
 
 /// Names are made once, and cheap to clone.
 static KEYS: LazyLock<[ObjectKey; OBJECTS]> = LazyLock::new(|| {
     ["a", "b", "c", "d"].map(|name| ObjectKey::new(Some("demo"), Kind::DEVICE, name).unwrap())
 });
-static UIDS: LazyLock<[[Uid; LIVES]; OBJECTS]> = LazyLock::new(|| {
+static UIDS: LazyLock<[[Uid; LIVES as usize]; OBJECTS]> = LazyLock::new(|| {
     std::array::from_fn(|object| {
         std::array::from_fn(|life| Uid::new(&format!("{object}-{life}")).unwrap())
     })
