@@ -1,11 +1,13 @@
 //! The lines of the `bench` program, a file each.
 
+pub mod cloud;
 pub mod day;
 pub mod disk;
 pub mod dmi;
 pub mod memory;
 pub mod modbus;
 pub mod mqtt;
+pub mod nodes;
 pub mod order;
 pub mod recovery;
 pub mod rtu;

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cloud_bridge::identity::token::{TokenFiles, create};
-use cloud_bridge::identity::{Authority, Files, Place, Sec1};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateSec1KeyDer};
+use cloud_bridge::identity::{Authority, Files, Place};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -229,13 +228,7 @@ impl Cloud {
     /// # Errors
     /// The authority is not there.
     pub fn papers_for(&self, common_name: &str) -> Result<Papers> {
-        let read = |name: &str| {
-            let path = self.identity().join(name);
-            std::fs::read_to_string(&path).with_context(|| path.display().to_string())
-        };
-        let key = PrivateSec1KeyDer::from_pem_slice(read("rootCA.key")?.as_bytes())?;
-        let key = Sec1::parse(key.secret_sec1_der())?.to_pkcs8();
-        Papers::issue(&read("rootCA.crt")?, &key, common_name)
+        Papers::by(&self.identity(), common_name)
     }
 
     /// Papers of a node of that name by somebody else's authority; the cloud's own is believed.
@@ -248,7 +241,7 @@ impl Cloud {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key)?;
         let common_name = format!("system:node:{node}");
-        let papers = Papers::issue(&certificate.pem(), &key.serialize_der(), &common_name)?;
+        let papers = Papers::issue(certificate.der(), &key.serialize_der(), &common_name)?;
         Ok(Papers { authority: authority.clone(), ..papers })
     }
 

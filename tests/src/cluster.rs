@@ -148,6 +148,14 @@ impl Cluster {
         self.papers.bearer(self.address, &format!("{namespace}.{name}"), token.trim())
     }
 
+    /// A client of the administrator's, for many requests or watches: kubectl is a process for each.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be read.
+    pub async fn client(&self) -> Result<kube::Client> {
+        client(&self.kubeconfig).await
+    }
+
     /// Runs the real kubectl as the administrator to its end; gives what it printed.
     ///
     /// # Errors
@@ -279,4 +287,15 @@ impl Cluster {
         self.kubectl(&["get", "--raw", "/readyz"]).await?;
         self.kubectl(&["get", "namespace", "default"]).await.map(drop)
     }
+}
+
+/// A client of the user of that kubeconfig.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    let options = kube::config::KubeConfigOptions::default();
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    Ok(kube::Client::try_from(config)?)
 }

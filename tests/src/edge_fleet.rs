@@ -20,15 +20,13 @@ use rand::RngExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::edge_node::{EdgeNode, Kind, Papers, now};
 
 /// The life of each node's store.
 const EPOCH: u64 = 1;
-/// How often a node says that it lives.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// The longest that a node waits before it comes again.
 const REST: Duration = Duration::from_secs(3);
 
@@ -167,8 +165,6 @@ impl Node {
         *welcomed = true;
         self.tally.connected.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        let mut keepalive = interval(KEEPALIVE);
-        keepalive.tick().await;
         loop {
             while let Some(upload) = self.outbox.next(begin.elapsed(), MessageId::random()) {
                 let message = self.message(upload);
@@ -178,9 +174,6 @@ impl Node {
             tokio::select! {
                 message = link.next_whenever() => self.take(&mut link, message?).await?,
                 Ok(()) = report.changed() => self.change(),
-                _ = keepalive.tick() => {
-                    link.send(&Message::keepalive(MessageId::random(), now())).await?;
-                }
             }
         }
     }

@@ -5,19 +5,25 @@
 //! by the interop tests.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use cloud_bridge::identity::{Pair, Sec1};
 use device_model::Timestamp;
 use edge_link::content::{self, Hello, Welcome};
 use edge_link::words::{group, operation, source};
 use edge_link::{Message, MessageId, Resource, Route, frame};
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivateSec1KeyDer, ServerName};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
@@ -26,7 +32,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// How long a cloud may take to say something that is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a node says that it lives, as EdgeCore does; a cloud ends the link of one that did not for twice as long.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// The project that every EdgeCore names unless it is told another.
 const PROJECT: &str = "e632aba927ea4ac2b575ec1603d56f10";
 
@@ -51,27 +59,53 @@ pub struct Papers {
 }
 
 impl Papers {
-    /// A certificate for `common_name`, issued by whoever has `authority`, in PEM, and its key, PKCS#8.
+    /// A certificate for `common_name`, issued by the authority whose files a bridge has in `folder`.
+    ///
+    /// # Errors
+    /// The authority is not there.
+    pub fn by(folder: &Path, common_name: &str) -> Result<Self> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+        };
+        let certificate = CertificateDer::from_pem_slice(read("rootCA.crt")?.as_bytes())?;
+        let key = PrivateSec1KeyDer::from_pem_slice(read("rootCA.key")?.as_bytes())?;
+        let key = key.secret_sec1_der().to_vec();
+        Self::of(&Pair { certificate: certificate.to_vec(), key }, common_name)
+    }
+
+    /// The same by `authority`, whose key is SEC1, as bridge and CloudCore have it.
+    ///
+    /// # Errors
+    /// It is no certificate authority.
+    pub fn of(authority: &Pair, common_name: &str) -> Result<Self> {
+        let key = Sec1::parse(&authority.key)?.to_pkcs8();
+        let authority = CertificateDer::from(authority.certificate.clone());
+        Self::issue(&authority, &key, common_name)
+    }
+
+    /// The same by that authority with its key, PKCS#8.
     ///
     /// # Errors
     /// They are no certificate authority.
-    pub fn issue(authority: &str, key: &[u8], common_name: &str) -> Result<Self> {
-        let issuer = Issuer::from_ca_cert_pem(authority, KeyPair::try_from(key)?)?;
+    pub fn issue(
+        authority: &CertificateDer<'static>,
+        key: &[u8],
+        common_name: &str,
+    ) -> Result<Self> {
+        let issuer = Issuer::from_ca_cert_der(authority, KeyPair::try_from(key)?)?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &issuer)?;
-        let authority = pem_to_der(authority)?;
+        let authority = authority.clone();
         Ok(Self { authority, certificate: certificate.der().clone(), key: key.serialize_der() })
     }
 }
 
-fn pem_to_der(pem: &str) -> Result<CertificateDer<'static>> {
-    use rustls::pki_types::pem::PemObject;
-    CertificateDer::from_pem_slice(pem.as_bytes()).context("no certificate in PEM")
-}
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// One link to a cloud.
 #[derive(Debug)]
@@ -80,11 +114,14 @@ pub struct EdgeNode {
     pub name: String,
     /// Whether the cloud said that it is ours.
     pub cloud_is_ours: bool,
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+    sink: Arc<Mutex<SplitSink<Socket, Frame>>>,
+    stream: SplitStream<Socket>,
+    /// Says that the node lives, whatever the test does meanwhile.
+    alive: JoinSet<()>,
 }
 
 impl EdgeNode {
-    /// Connects `name` to the cloud at `address` and says that it lives.
+    /// Connects `name` to the cloud at `address` and says that it lives, from then on.
     ///
     /// # Errors
     /// It is refused; the error says with which status and words.
@@ -96,6 +133,16 @@ impl EdgeNode {
     ) -> Result<Self> {
         let mut node = Self::dial(address, Some(papers), &papers.authority, name, kind).await?;
         node.send(&Message::keepalive(MessageId::random(), now())).await?;
+        let sink = node.sink.clone();
+        node.alive.spawn(async move {
+            loop {
+                sleep(KEEPALIVE).await;
+                let keepalive = frame::write(&Message::keepalive(MessageId::random(), now()));
+                if sink.lock().await.send(Frame::Binary(keepalive.into())).await.is_err() {
+                    return;
+                }
+            }
+        });
         Ok(node)
     }
 
@@ -147,7 +194,9 @@ impl EdgeNode {
             Err(error) => return Err(error.into()),
         };
         let cloud_is_ours = response.headers().contains_key("Edgetwin-Link");
-        Ok(Self { name: name.to_owned(), cloud_is_ours, socket })
+        let (sink, stream) = socket.split();
+        let sink = Arc::new(Mutex::new(sink));
+        Ok(Self { name: name.to_owned(), cloud_is_ours, sink, stream, alive: JoinSet::new() })
     }
 
     /// Says `message`.
@@ -163,7 +212,7 @@ impl EdgeNode {
     /// # Errors
     /// The link is over.
     pub async fn send_octets(&mut self, octets: Vec<u8>) -> Result<()> {
-        Ok(self.socket.send(Frame::Binary(octets.into())).await?)
+        Ok(self.sink.lock().await.send(Frame::Binary(octets.into())).await?)
     }
 
     /// What the cloud says next; pings are answered meanwhile.
@@ -184,7 +233,7 @@ impl EdgeNode {
 
     async fn read(&mut self) -> Result<Message> {
         loop {
-            let octets = match self.socket.next().await.context("the cloud ended the link")?? {
+            let octets = match self.stream.next().await.context("the cloud ended the link")?? {
                 Frame::Text(text) => bytes::Bytes::from(text),
                 Frame::Binary(octets) => octets,
                 Frame::Close(_) => bail!("the cloud ended the link"),

@@ -12,7 +12,7 @@ use edge_agent::api::view::DeviceView;
 use tempfile::TempDir;
 
 use crate::http;
-use crate::process::{Process, program};
+use crate::process::{Process, Usage, program};
 use crate::wait::{PATIENCE, eventually};
 
 /// The folder, and the agent while it runs.
@@ -152,6 +152,14 @@ impl Gateway {
     /// It does not run, or not end.
     pub async fn stop(&mut self, patience: Duration) -> Result<(ExitStatus, Duration)> {
         self.agent.take().context("the agent does not run")?.stop(patience).await
+    }
+
+    /// What the agent has used so far.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn usage(&self) -> Result<Usage> {
+        self.agent.as_ref().context("the agent does not run")?.usage()
     }
 
     /// The running agent.

@@ -22,6 +22,7 @@ pub mod mosquitto;
 pub mod peers;
 pub mod power;
 pub mod process;
+pub mod statuses;
 pub mod systemd;
 pub mod wait;
 pub mod world;

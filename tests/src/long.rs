@@ -6,6 +6,7 @@ pub mod days;
 pub mod flapping;
 pub mod full_bus;
 pub mod histories;
+pub mod joined;
 pub mod late;
 pub mod memory;
 pub mod one_connection;

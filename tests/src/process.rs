@@ -224,7 +224,7 @@ fn built(measured: bool) -> bool {
     };
     *BUILT.get_or_init(|| {
         if measured {
-            let shipped = ["edge-agent", "edgetwin", "mapper-modbus", "sim-modbus"];
+            let shipped = ["edge-agent", "edgetwin", "mapper-modbus", "sim-modbus", "cloud-bridge"];
             let shipped = shipped.iter().flat_map(|package| ["-p", package]);
             cargo(&["--release", "--bins"].into_iter().chain(shipped).collect::<Vec<_>>())
         } else {

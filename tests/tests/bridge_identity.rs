@@ -16,12 +16,11 @@ use cloud_bridge::identity::{Authority, Place, Secrets, Served, ServerNames};
 use cloud_bridge::join::{KnownNodes, NodeLookup};
 use cloud_bridge::webhook::{Definitions, serve, trust};
 use device_model::{DeviceModel, Manifest, parse_manifests};
-use e2e::cluster::Cluster;
+use e2e::cluster::{Cluster, client};
 use e2e::wait::eventually;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use kube::api::{Api, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -33,13 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A folder of the project.
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("..")).join(path)
-}
-
-async fn client(kubeconfig: &Path) -> Result<kube::Client> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    Ok(kube::Client::try_from(config)?)
 }
 
 /// Applies an overlay.
@@ -75,7 +67,7 @@ async fn may(
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_keep_keys_and_tokens_by_the_contract() -> Result<()> {
     let cluster = Cluster::start().await?;
-    let client = client(cluster.kubeconfig()).await?;
+    let client = cluster.client().await?;
     for namespace in ["keys", "tokens"] {
         cluster.kubectl(&["create", "namespace", namespace]).await?;
     }
@@ -98,7 +90,7 @@ async fn the_installed_rights_are_enough_and_no_more() -> Result<()> {
     let hour = Duration::from_secs(3600);
     Served::open(authority.clone(), place.clone(), names.clone(), hour).await?;
     Served::open(authority.clone(), place, names, Duration::ZERO).await?;
-    let administrator = TokenSecrets::new(client(cluster.kubeconfig()).await?, "edgetwin");
+    let administrator = TokenSecrets::new(cluster.client().await?, "edgetwin");
     let now = Timestamp::now();
     let end = now + SignedDuration::from_hours(1);
     let token = create(&administrator, "edge-1".parse()?, 1, end, now).await?;
@@ -231,7 +223,7 @@ async fn kubectl_is_told_what_is_wrong_with_a_device() -> Result<()> {
     let file = folder.path().join("webhook.yaml");
     fs::write(&file, configuration)?;
     cluster.apply(&file).await?;
-    let client = client(cluster.kubeconfig()).await?;
+    let client = cluster.client().await?;
     tokio::time::timeout(PATIENCE, trust(client, authority, stop.clone())).await?;
 
     let device = async |change: &dyn Fn(&str) -> String| {

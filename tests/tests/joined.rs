@@ -189,3 +189,12 @@ async fn a_certificate_is_renewed_while_the_devices_go_on() -> Result<()> {
 fn reads(property: &edge_agent::api::view::PropertyView, value: &str) -> bool {
     e2e::world::good(property) == Some(value)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_of_cloud_and_gateway_end_in_agreement() -> Result<()> {
+    let size = e2e::long::joined::Size { first: 1, seeds: 10, steps: 12 };
+    let lived = e2e::long::joined::run(size).await?;
+    println!("{lived:?}");
+    assert!(lived.broken.is_empty(), "{lived:#?}");
+    Ok(())
+}

@@ -3,11 +3,14 @@
 //! `./bench LINE`; without a line it lists them. The figures that were last
 //! measured stand in `docs/performance.md`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use e2e::bench;
+use e2e::kubeedge::Programs;
 
 /// Measures one line and prints it as JSON.
 #[derive(Parser)]
@@ -87,12 +90,54 @@ enum Line {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
+    /// A value's way through the cloud, down and up, and the memory of both ends; beside it CloudCore and EdgeCore.
+    Cloud {
+        /// Values each way; EdgeCore takes a hundred reports at once and then one a second.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+        values: u16,
+        #[command(flatten)]
+        programs: KubeEdge,
+    },
+    /// Many simulated nodes on one bridge: memory, reconnects, traffic at rest; beside it CloudCore.
+    Nodes {
+        /// Nodes.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+        nodes: u16,
+        /// Devices of each.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+        devices: u16,
+        /// Seconds of rest in which their traffic is counted.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+        rest: u64,
+        #[command(flatten)]
+        programs: KubeEdge,
+    },
     /// From `edgetwin set` to the register, with polling at full load.
     Set {
         /// Values that are set.
         #[arg(long, default_value_t = 500)]
         runs: u16,
     },
+}
+
+/// KubeEdge's programs, which are left out where they are not named; `./test interop --help` says where to get them.
+#[derive(Args)]
+struct KubeEdge {
+    /// KubeEdge's CloudCore
+    #[arg(long, value_name = "PATH", env = "EDGETWIN_CLOUDCORE")]
+    cloudcore: Option<PathBuf>,
+    /// KubeEdge's EdgeCore; wants root
+    #[arg(long, value_name = "PATH", env = "EDGETWIN_EDGECORE")]
+    edgecore: Option<PathBuf>,
+    /// KubeEdge's custom resource definitions, a file or a folder; default: those of `cloud-bridge crds`
+    #[arg(long, value_name = "PATH", env = "EDGETWIN_KUBEEDGE_CRDS")]
+    crds: Option<PathBuf>,
+}
+
+impl From<KubeEdge> for Programs {
+    fn from(KubeEdge { cloudcore, edgecore, crds }: KubeEdge) -> Self {
+        Self { cloudcore, edgecore, crds }
+    }
 }
 
 #[tokio::main]
@@ -105,6 +150,17 @@ async fn main() -> Result<ExitCode> {
             serde_json::to_value(bench::mqtt::run(seconds, rate).await?)?
         }
         Line::Rtu { seconds } => serde_json::to_value(bench::rtu::run(seconds).await?)?,
+        Line::Cloud { values, programs } => {
+            serde_json::to_value(bench::cloud::run(values.into(), &programs.into()).await?)?
+        }
+        Line::Nodes { nodes, devices, rest, programs } => {
+            let size = bench::nodes::Size {
+                nodes: nodes.into(),
+                devices: devices.into(),
+                rest: Duration::from_secs(rest),
+            };
+            serde_json::to_value(bench::nodes::run(size, &programs.into()).await?)?
+        }
         Line::Set { runs } => serde_json::to_value(bench::set::run(runs).await?)?,
         Line::Modbus { seconds } => serde_json::to_value(bench::modbus::run(seconds).await?)?,
         Line::Telegraf { seconds } => serde_json::to_value(bench::telegraf::run(seconds).await?)?,

@@ -38,6 +38,19 @@ enum Line {
         #[arg(long, default_value_t = 60)]
         steps: usize,
     },
+    /// Random histories of a gateway beneath a cloud, with a real API server: writers on both sides, cuts, kills, lost and old
+    /// stores; in the end both agree, and nothing older was ever shown.
+    CloudHistories {
+        /// How many; each has a random number, which names it where it breaks.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// Random number of the first one: with `--seeds 1` that one is lived through again.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+        /// Steps of each.
+        #[arg(long, default_value_t = 12)]
+        steps: usize,
+    },
     /// Kill -9 of a process that writes into the store: nothing committed is lost, also in the midst of a fold.
     StoreKills {
         /// How often it is killed.
@@ -130,9 +143,10 @@ enum Line {
 }
 
 /// Every line, in the order in which `all` runs them.
-const ALL: [&str; 15] = [
+const ALL: [&str; 16] = [
     "kills",
     "histories",
+    "cloud-histories",
     "store-kills",
     "restarts",
     "reconnects",
@@ -182,6 +196,9 @@ async fn run(line: Line) -> Result<Json> {
         Line::Kills { kills } => json!(e2e::crash::kills(kills).await?),
         Line::Histories { seeds, first, steps } => {
             json!(long::histories::run(long::histories::Size { first, seeds, steps }).await?)
+        }
+        Line::CloudHistories { seeds, first, steps } => {
+            json!(long::joined::run(long::joined::Size { first, seeds, steps }).await?)
         }
         Line::StoreKills { kills } => {
             let writer = || Ok(std::process::Command::new(std::env::current_exe()?));

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::cluster::Cluster;
 use crate::gateway::free_port;
-use crate::process::{Process, program};
+use crate::process::{Process, Usage, program};
 use crate::wait::eventually;
 
 /// It sleeps up to 10 s before it does anything.
@@ -119,6 +119,14 @@ impl CloudCore {
     pub async fn stop(&mut self) -> Result<()> {
         let process = self.process.take().context("CloudCore does not run")?;
         process.stop(PATIENCE).await.map(drop)
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn usage(&self) -> Result<Usage> {
+        self.process.as_ref().context("CloudCore does not run")?.usage()
     }
 
     /// Where nodes with certificates connect.

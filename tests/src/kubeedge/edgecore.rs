@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::cloudcore::end_of;
 use crate::gateway::free_port;
 use crate::peers;
-use crate::process::{Process, program};
+use crate::process::{Process, Usage, program};
 use crate::wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -190,6 +190,14 @@ impl EdgeCore {
     /// It does not run.
     pub fn crash(&mut self) -> Result<()> {
         self.process.take().context("EdgeCore does not run")?.crash()
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn usage(&self) -> Result<Usage> {
+        self.process.as_ref().context("EdgeCore does not run")?.usage()
     }
 
     /// The socket that mappers register at.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use cloud_bridge::identity::{Entry, Files, Pair, Place, Secrets};
 use serde_json::json;
 
 use super::cell::Side;
@@ -13,6 +14,8 @@ use super::objects::NODE;
 use crate::cloud::Cloud;
 use crate::cluster::Cluster;
 use crate::gateway::Gateway;
+use crate::process::Usage;
+use crate::wait::{PATIENCE, eventually};
 
 /// The only replica of our bridge.
 const BRIDGE: &str = "first";
@@ -70,6 +73,45 @@ impl CloudEnd {
                 (at.hub, at.join, cloud.token(NODE).await?)
             }
         })
+    }
+
+    /// Where nodes connect.
+    ///
+    /// # Errors
+    /// It was never started.
+    pub fn hub(&self) -> Result<SocketAddr> {
+        match self {
+            Self::CloudCore(_, core) => Ok(core.hub()),
+            Self::Bridge(cloud) => Ok(cloud.addresses(BRIDGE)?.hub),
+        }
+    }
+
+    /// Its certificate authority.
+    ///
+    /// # Errors
+    /// It has none yet.
+    pub async fn authority(&self) -> Result<Pair> {
+        let place = match self {
+            Self::CloudCore(cluster, _) => {
+                Place::Secrets(Secrets::new(cluster.client().await?, "kubeedge"))
+            }
+            Self::Bridge(cloud) => Place::Files(Files::within(&cloud.identity())),
+        };
+        let placed = eventually(PATIENCE, "the authority", async || {
+            place.load(Entry::Authority).await?.context("none is there")
+        });
+        Ok(placed.await?.pair)
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn usage(&self) -> Result<Usage> {
+        match self {
+            Self::CloudCore(_, core) => core.usage(),
+            Self::Bridge(cloud) => cloud.usage(BRIDGE),
+        }
     }
 
     /// Kills it without a word.
@@ -144,6 +186,17 @@ impl EdgeEnd {
         let mut gateway = Gateway::joined(NODE, hub, join, &token)?;
         gateway.start(None).await?;
         Ok(Self::Agent(gateway))
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn usage(&self) -> Result<Usage> {
+        match self {
+            Self::EdgeCore(core) => core.usage(),
+            Self::Agent(gateway) => gateway.usage(),
+        }
     }
 
     /// The socket that mappers register at.

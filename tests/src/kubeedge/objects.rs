@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 /// The node of every scene.
-pub(super) const NODE: &str = "edge-1";
+pub(crate) const NODE: &str = "edge-1";
 /// The model of all its devices.
 pub(super) const MODEL: &str = "machine";
 
